@@ -1,0 +1,155 @@
+"""Settings: `medal.yaml` in the working directory, overridden by MEDAL_* environment variables.
+
+The only module that reads the environment. An unknown key in the file is an error. Nested keys use a double
+underscore in the environment: `MEDAL_STORE__KIND=dynamodb`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from jobs.errors import SettingsError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StoreSettings(_Section):
+    """The store the PDP reads."""
+
+    kind: Literal["sqlite", "dynamodb"] = "sqlite"
+    path: Path = Path("var/store/pdp.sqlite")
+    """SQLite file (kind sqlite)."""
+    endpoint_url: str | None = None
+    """DynamoDB endpoint; none means the AWS one of the region."""
+    region: str = "eu-central-1"
+    table_prefix: str = "medal"
+
+
+class CatalogSettings(_Section):
+    """What the plan accepts of a catalogue."""
+
+    max_rejected_share: float = Field(0.05, ge=0, le=1)
+    """More rejected rows than this stops the run (exit 4)."""
+
+
+class EmbedSettings(_Section):
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    batch_size: int = Field(32, ge=1)
+    """Fixed shape of every batch; the last one is padded."""
+    slice_size: int = Field(1024, ge=1)
+    """Vectors a commit; a killed run loses at most this many."""
+    decode_threads: int = Field(2, ge=1)
+    retry_days: int = Field(1, ge=1)
+    """First wait of a quarantined image; doubles with every attempt, to 30 days."""
+
+
+class ListSettings(_Section):
+    k: int = Field(24, ge=1, le=200)
+    depth: int = Field(64, ge=1)
+    """Candidates kept for each product and target category, before `finish()`."""
+    query_block: int = Field(4096, ge=1)
+    base_block: int = Field(65536, ge=1)
+
+
+class SparkSettings(_Section):
+    master: str = "local[*]"
+    driver_memory: str = "3g"
+    jars_dir: Path = Path(".jars")
+    """Where `make install` keeps the Delta and S3A jars."""
+    partitions: int | None = None
+    """Search partitions; none means one to two for each core."""
+
+
+class GateSettings(_Section):
+    """Thresholds of the gate; what the suites refer to by name."""
+
+    min_coverage: float = Field(0.9, ge=0, le=1)
+    """filled / feasible over all lists."""
+    min_category_coverage: float = Field(0.8, ge=0, le=1)
+    suites_dir: Path | None = None
+    """Where the expectation suites are; none means the ones in `schemas/suites`."""
+
+
+class LeaseSettings(_Section):
+    ttl_s: float = Field(60.0, gt=0)
+    """A lease not renewed for this long may be taken over."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="MEDAL_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    lake: str = "var/lake"
+    """The lake's root: a folder or s3://bucket/prefix."""
+    s3_endpoint_url: str | None = None
+    time_zone: str = "Europe/Berlin"
+    """The shop's; `run_date` is a date in it."""
+    taxonomy: Path | None = None
+    """A taxonomy of the shop's own; none means `schemas/taxonomy.yaml`."""
+    public_url: str = "http://127.0.0.1:8765"
+    """Where `medal serve` is reached; printed in summaries."""
+    fault: str | None = None
+    """Name of a fault point at which the process kills itself; for crash tests only."""
+    store: StoreSettings = StoreSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    embed: EmbedSettings = EmbedSettings()
+    lists: ListSettings = ListSettings()
+    spark: SparkSettings = SparkSettings()
+    gate: GateSettings = GateSettings()
+    lease: LeaseSettings = LeaseSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings  # the environment wins over medal.yaml
+
+    def fingerprint(self) -> str:
+        """Hash of the settings that can change a result; the rest may change between runs freely."""
+        relevant = {
+            "k": self.lists.k,
+            "depth": self.lists.depth,
+            "gate": self.gate.model_dump(mode="json"),
+            "retry_days": self.embed.retry_days,
+            "max_rejected_share": self.catalog.max_rejected_share,
+        }
+        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Settings from `medal.yaml` (or `path`, or $MEDAL_CONFIG) and the environment.
+
+    Raises SettingsError naming file and key.
+    """
+    given = path or (Path(os.environ["MEDAL_CONFIG"]) if os.environ.get("MEDAL_CONFIG") else None)
+    file = given or Path("medal.yaml")
+    raw: dict[str, Any] = {}
+    if file.exists():
+        try:
+            raw = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except (OSError, yaml.YAMLError) as e:
+            raise SettingsError(f"{file}: cannot be read as YAML: {e}") from e
+        if not isinstance(raw, dict):
+            raise SettingsError(f"{file}: must be a mapping of settings; see docs/settings.md")
+    elif given is not None:
+        raise SettingsError(f"{file}: no such settings file; unset MEDAL_CONFIG or create it")
+    try:
+        return Settings(**raw)
+    except ValidationError as e:
+        first = e.errors()[0]
+        key = ".".join(str(p) for p in first["loc"])
+        raise SettingsError(f"{file} or MEDAL_* environment: {key}: {first['msg']}; see docs/settings.md") from e
