@@ -219,7 +219,7 @@ RELEASES = Table(
         [
             pa.field("release", pa.int64(), nullable=False),
             _s("run_id", False),
-            _s("event", False),  # published, announced, rolled_back
+            _s("event", False),  # published, announced, rolled_back, withheld
             _s("detail"),
             _s("at", False),
         ]
