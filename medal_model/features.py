@@ -1,0 +1,194 @@
+"""From image bytes to backbone features and histograms, and the cache of both that training reads.
+
+The cache is one safetensors file per backbone and preprocessing, keyed by the image's content hash: a changed
+photo is computed anew, an unchanged one never twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from medal_model.backbones import BackboneSpec, load_backbone
+from medal_model.colour import foreground, luv_histogram
+from medal_model.images import ImageError, UInt8, decode_image, letterbox
+
+_LOOK = 128  # pixels, side of the small copy on which the product is looked for
+_MARGIN = 0.06  # of the longer side of the product, kept around it
+_EVERY = 256  # images between two saves of the cache: half a minute of work on two cores
+
+
+def trim_border(image: UInt8) -> UInt8:
+    """Cut the empty border off: [H, W, 3] to [h, w, 3], with a small margin around the product.
+
+    The product is what `colour.foreground` finds on a small copy. An image without background is unchanged.
+    """
+    h, w = image.shape[:2]
+    scale = _LOOK / max(h, w)
+    nh, nw = max(1, round(h * scale)), max(1, round(w * scale))
+    top, left = (_LOOK - nh) // 2, (_LOOK - nw) // 2
+    front = foreground(letterbox(image, _LOOK).unsqueeze(0))[0, top : top + nh, left : left + nw].numpy()
+    down, across = np.flatnonzero(front.any(1)), np.flatnonzero(front.any(0))
+    if not down.size:
+        return image
+    y0, y1 = down[0] * h / nh, (down[-1] + 1) * h / nh
+    x0, x1 = across[0] * w / nw, (across[-1] + 1) * w / nw
+    margin = _MARGIN * max(y1 - y0, x1 - x0)
+    y0, x0 = max(0, int(y0 - margin)), max(0, int(x0 - margin))
+    y1, x1 = min(h, int(np.ceil(y1 + margin))), min(w, int(np.ceil(x1 + margin)))
+    return np.ascontiguousarray(image[y0:y1, x0:x1])
+
+
+class Extractor:
+    """Preprocessing and the frozen backbone on one device."""
+
+    def __init__(self, spec: BackboneSpec, input_size: int, trim: bool, device: str = "cpu") -> None:
+        """Raises BackboneError where the weights are missing or not the referenced ones."""
+        self.spec, self.input_size, self.trim, self.device = spec, input_size, trim, torch.device(device)
+        self._backbone = load_backbone(spec, self.device)
+        self._mean = torch.tensor(spec.mean, device=self.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(spec.std, device=self.device).view(1, 3, 1, 1)
+
+    def preprocess(self, data: bytes) -> torch.Tensor:
+        """Decode, trim and letterbox: uint8 [3, S, S]. Raises ImageError."""
+        image = decode_image(data)
+        return letterbox(trim_border(image) if self.trim else image, self.input_size)
+
+    @torch.inference_mode()
+    def extract(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features float32 [B, F] and histograms float32 [B, 512] of uint8 [B, 3, S, S], on the device.
+
+        Pixels travel as uint8; normalising and counting happen on the device. Raises ValueError for another
+        dtype or shape.
+        """
+        size = self.input_size
+        if images.dtype != torch.uint8 or images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size):
+            raise ValueError(f"needs uint8 [B, 3, {size}, {size}], got {images.dtype} {tuple(images.shape)}")
+        pixels = images.to(self.device, non_blocking=True)
+        x = ((pixels.to(torch.float32) / 255.0 - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+        return self._backbone(x).to(torch.float32), luv_histogram(pixels)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over everything but the image that a feature depends on."""
+        content = {**self.spec.to_dict(), "input_size": self.input_size, "trim": self.trim, "rule": 1}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of the items that could be read, by row; `failed` maps the others to why."""
+
+    ids: tuple[str, ...]
+    features: npt.NDArray[np.float32]
+    histograms: npt.NDArray[np.float32]
+    failed: Mapping[str, str]
+    computed: int
+    seconds: float
+
+
+def cached_features(
+    paths: Mapping[str, Path], extractor: Extractor, cache: Path, batch_size: int = 32, quiet: bool = False
+) -> Features:
+    """Features of images by item id, from the cache where their bytes were seen; progress goes to stderr.
+
+    A missing or unreadable image is reported in `failed`, never fatal. Raises OSError where the cache folder
+    cannot be written.
+    """
+    begun = time.monotonic()
+    store = _Cache(cache / f"{extractor.spec.name}-{extractor.fingerprint}.safetensors")
+    keys: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    waiting: list[tuple[str, torch.Tensor]] = []
+    queued: set[str] = set()
+    for n, (item_id, path) in enumerate(paths.items(), 1):
+        try:
+            data = path.read_bytes()
+            key = hashlib.sha256(data).hexdigest()
+            if key not in store.rows and key not in queued:
+                waiting.append((key, extractor.preprocess(data)))
+                queued.add(key)
+            keys[item_id] = key
+        except OSError as e:
+            failed[item_id] = f"missing: {e.strerror or e}"
+        except ImageError as e:
+            failed[item_id] = f"{e.kind}: {e}"
+        if len(waiting) >= batch_size:
+            store.add(waiting, extractor)
+            waiting = []
+            _progress(n, len(paths), begun, quiet)
+    if waiting:
+        store.add(waiting, extractor)
+    store.save()
+    _progress(len(paths), len(paths), begun, quiet, end="\n")
+    at = np.array([store.rows[k] for k in keys.values()], dtype=np.int64)
+    features, histograms = store.arrays(at, extractor.spec.feature_dim)
+    return Features(tuple(keys), features, histograms, failed, store.added, time.monotonic() - begun)
+
+
+def _progress(done: int, total: int, begun: float, quiet: bool, end: str = "") -> None:
+    if not quiet:
+        rate = done / max(1e-6, time.monotonic() - begun)
+        sys.stderr.write(f"\rfeatures {done:,}/{total:,}  {rate:.0f} images/s{end}")
+        sys.stderr.flush()
+
+
+class _Cache:
+    """One safetensors file: keys uint8 [N, 32], features [N, F], histograms [N, 512]."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.added = 0
+        self.rows: dict[str, int] = {}
+        self._features: list[npt.NDArray[np.float32]] = []
+        self._histograms: list[npt.NDArray[np.float32]] = []
+        self._unsaved = 0
+        if path.is_file():
+            try:
+                stored = load_file(path)
+                self._append([bytes(k).hex() for k in stored["keys"]], stored["features"], stored["histograms"])
+            except (SafetensorError, KeyError, OSError) as e:
+                sys.stderr.write(f"{path}: damaged cache is computed anew ({e})\n")
+
+    def add(self, batch: list[tuple[str, torch.Tensor]], extractor: Extractor) -> None:
+        features, histograms = extractor.extract(torch.stack([image for _, image in batch]))
+        self._append([key for key, _ in batch], features.cpu().numpy(), histograms.cpu().numpy())
+        self.added += len(batch)
+        self._unsaved += len(batch)
+        if self._unsaved >= _EVERY:
+            self.save()
+
+    def _append(self, keys: list[str], features: npt.NDArray[np.float32], histograms: npt.NDArray[np.float32]) -> None:
+        for key in keys:
+            self.rows[key] = len(self.rows)
+        self._features.append(features)
+        self._histograms.append(histograms)
+
+    def save(self) -> None:
+        """Whole file beside the old one, then renamed over it: a killed run leaves the old one."""
+        if not self._unsaved:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        keys = np.array([list(bytes.fromhex(k)) for k in self.rows], dtype=np.uint8)
+        features, histograms = np.concatenate(self._features), np.concatenate(self._histograms)
+        self._features, self._histograms, self._unsaved = [features], [histograms], 0
+        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        save_file({"keys": keys, "features": features, "histograms": histograms}, beside)
+        os.replace(beside, self.path)
+
+    def arrays(self, rows: npt.NDArray[np.int64], dim: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        if not self._features:
+            return np.zeros((0, dim), np.float32), np.zeros((0, 512), np.float32)
+        return np.concatenate(self._features)[rows], np.concatenate(self._histograms)[rows]

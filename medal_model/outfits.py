@@ -1,0 +1,242 @@
+"""Reader of the Polyvore Outfits layout (Vasileva et al., ECCV 2018), checked line by line.
+
+    DIR/polyvore_item_metadata.json   {item_id: {category_id, semantic_category, ...}}
+    DIR/categories.csv                no header: id, fine name, semantic category
+    DIR/{disjoint,nondisjoint}/{train,valid,test}.json, fill_in_blank_*.json, compatibility_*.txt
+
+Questions refer to items as `<set_id>_<index>`; indexes are names, with gaps, not positions. The right answer
+of a question is the one whose set id is the question's (in the real files always the first).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# (semantic category, fine name) -> category; raises KeyError where refused or unknown.
+CategoryMap = Callable[[str, str | None], str]
+SPLITS = ("train", "valid", "test")
+
+
+class OutfitsError(ValueError):
+    """An outfits folder that breaks the layout; the message names file and line or key."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item of some outfit. `product_type` is its fine category's id."""
+
+    item_id: str
+    category: str
+    product_type: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """Fill in the blank: which of `answers` (item ids) completes `outfit`; `right` is its position."""
+
+    outfit: tuple[str, ...]
+    answers: tuple[str, ...]
+    right: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An outfit with its label: was it made by a person (True) or drawn at random."""
+
+    outfit: tuple[str, ...]
+    compatible: bool
+
+
+@dataclass(frozen=True)
+class Outfits:
+    """One variant (`disjoint` or `nondisjoint`) of an outfits folder, dropped items already taken out.
+
+    `dropped` counts items by reason; `left_out` counts questions by reason ("fitb_valid: ...").
+    """
+
+    root: Path
+    variant: str
+    items: Mapping[str, Item]
+    sets: Mapping[str, tuple[tuple[str, ...], ...]]  # split -> outfits of two or more item ids
+    questions: Mapping[str, tuple[Question, ...]]  # valid, test
+    judged: Mapping[str, tuple[Judged, ...]]  # valid, test
+    dropped: Mapping[str, int]
+    left_out: Mapping[str, int]
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Those that occur, sorted."""
+        return tuple(sorted({i.category for i in self.items.values()}))
+
+
+def read_outfits(root: Path, variant: str, category: CategoryMap, suffix: str = "") -> Outfits:
+    """Read and check one variant. `suffix` picks other question files, such as `_uniform`.
+
+    Raises OutfitsError naming file and line or key: missing file, damaged JSON, unknown item or category id,
+    reference to no item, question with no or more than one right answer, label other than 0 and 1.
+    """
+    folder = root / variant
+    if not folder.is_dir():
+        raise OutfitsError(f"{folder}: no such folder; a variant of the Polyvore layout is disjoint or nondisjoint")
+    items, dropped = _items(root, category)
+    left_out: Counter[str] = Counter()
+    sets: dict[str, tuple[tuple[str, ...], ...]] = {}
+    refs: dict[str, str] = {}
+    for split in SPLITS:
+        own, refs_of = _sets(folder / f"{split}.json", items.keys() | dropped.keys())
+        for ref, item_id in refs_of.items():
+            if refs.setdefault(ref, item_id) != item_id:
+                raise OutfitsError(f"{folder / (split + '.json')}: reference {ref} already names another item")
+        kept = [tuple(i for i in outfit if i in items) for outfit in own]
+        left_out[f"{split}: outfits with fewer than two kept items"] += sum(len(k) < 2 for k in kept)
+        sets[split] = tuple(k for k in kept if len(k) >= 2)
+    questions, judged = {}, {}
+    for split in SPLITS[1:]:
+        path = folder / f"fill_in_blank_{split}{suffix}.json"
+        questions[split] = _questions(path, refs, items, left_out, f"fitb_{split}")
+        path = folder / f"compatibility_{split}{suffix}.txt"
+        judged[split] = _judged(path, refs, items, left_out, f"auc_{split}")
+    used = {i for split in sets.values() for outfit in split for i in outfit}
+    used |= {i for qs in questions.values() for q in qs for i in (*q.outfit, *q.answers)}
+    used |= {i for js in judged.values() for j in js for i in j.outfit}
+    return Outfits(
+        root=root,
+        variant=variant,
+        items={k: v for k, v in items.items() if k in used},
+        sets=sets,
+        questions=questions,
+        judged=judged,
+        dropped=dict(Counter(dropped.values())),
+        left_out={k: n for k, n in left_out.items() if n},
+    )
+
+
+def _json(path: Path, kind: type) -> Any:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise OutfitsError(f"{path}: no such file") from e
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
+        raise OutfitsError(f"{path}: cannot be read as JSON: {e}") from e
+    if not isinstance(value, kind):
+        raise OutfitsError(f"{path}: must be a JSON {'object' if kind is dict else 'array'}")
+    return value
+
+
+def _items(root: Path, category: CategoryMap) -> tuple[dict[str, Item], dict[str, str]]:
+    """Kept items, and reason by id of those whose category is refused or unknown."""
+    fine = _fine_categories(root / "categories.csv")
+    path = root / "polyvore_item_metadata.json"
+    items: dict[str, Item] = {}
+    dropped: dict[str, str] = {}
+    for item_id, meta in _json(path, dict).items():
+        if not isinstance(meta, dict) or "category_id" not in meta:
+            raise OutfitsError(f"{path}: {item_id}: has no category_id")
+        number = str(meta["category_id"])
+        if number not in fine:
+            raise OutfitsError(f"{path}: {item_id}: category_id '{number}' is not in {root / 'categories.csv'}")
+        name, semantic = fine[number]
+        try:
+            items[item_id] = Item(item_id, category(meta.get("semantic_category") or semantic, name), number)
+        except KeyError as e:
+            dropped[item_id] = str(e.args[0])
+    return items, dropped
+
+
+def _fine_categories(path: Path) -> dict[str, tuple[str, str]]:
+    try:
+        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    except FileNotFoundError as e:
+        raise OutfitsError(f"{path}: no such file") from e
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise OutfitsError(f"{path}: cannot be read as CSV: {e}") from e
+    found: dict[str, tuple[str, str]] = {}
+    for line, row in enumerate(rows, 1):
+        if not row:
+            continue
+        if len(row) != 3:
+            raise OutfitsError(f"{path}:{line}: needs id, fine name and semantic category, got {len(row)} fields")
+        if row[0] in found:
+            raise OutfitsError(f"{path}:{line}: category id '{row[0]}' stands twice")
+        found[row[0]] = (row[1], row[2])
+    return found
+
+
+def _sets(path: Path, known: Sequence[str] | set[str]) -> tuple[list[tuple[str, ...]], dict[str, str]]:
+    """Item ids of each outfit, and item id by reference."""
+    outfits: list[tuple[str, ...]] = []
+    refs: dict[str, str] = {}
+    for n, entry in enumerate(_json(path, list)):
+        try:
+            set_id, members = str(entry["set_id"]), [(str(i["item_id"]), int(i["index"])) for i in entry["items"]]
+        except (TypeError, KeyError, ValueError) as e:
+            raise OutfitsError(f"{path}: [{n}]: needs set_id and items of item_id and index ({e!r})") from e
+        for item_id, index in members:
+            if item_id not in known:
+                raise OutfitsError(f"{path}: set {set_id}: item '{item_id}' is not in polyvore_item_metadata.json")
+            if refs.setdefault(f"{set_id}_{index}", item_id) != item_id:
+                raise OutfitsError(f"{path}: set {set_id}: index {index} stands twice")
+        outfits.append(tuple(dict.fromkeys(i for i, _ in members)))
+    return outfits, refs
+
+
+def _resolve(refs: Mapping[str, str], ref: Any, where: str) -> str:
+    if (item := refs.get(str(ref))) is None:
+        raise OutfitsError(f"{where}: '{ref}' refers to no item of this variant's sets")
+    return item
+
+
+def _questions(
+    path: Path, refs: Mapping[str, str], items: Mapping[str, Item], left_out: Counter[str], name: str
+) -> tuple[Question, ...]:
+    found: list[Question] = []
+    for n, entry in enumerate(_json(path, list)):
+        where = f"{path}: [{n}]"
+        try:
+            question, answers = [str(r) for r in entry["question"]], [str(r) for r in entry["answers"]]
+        except (TypeError, KeyError) as e:
+            raise OutfitsError(f"{where}: needs question and answers ({e!r})") from e
+        set_ids = {r.rsplit("_", 1)[0] for r in question}
+        if len(set_ids) != 1:
+            raise OutfitsError(f"{where}: question must hold items of one set, has {sorted(set_ids)}")
+        right = [i for i, r in enumerate(answers) if r.rsplit("_", 1)[0] in set_ids]
+        if len(right) != 1:
+            raise OutfitsError(f"{where}: {len(right)} answers come from the question's set; exactly one must")
+        outfit = tuple(i for i in (_resolve(refs, r, where) for r in question) if i in items)
+        options = [_resolve(refs, r, where) for r in answers]
+        if not outfit:
+            left_out[f"{name}: no kept item in the question"] += 1
+        elif not all(i in items for i in options):
+            left_out[f"{name}: an answer's category is dropped"] += 1
+        else:
+            found.append(Question(outfit, tuple(options), right[0]))
+    return tuple(found)
+
+
+def _judged(
+    path: Path, refs: Mapping[str, str], items: Mapping[str, Item], left_out: Counter[str], name: str
+) -> tuple[Judged, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as e:
+        raise OutfitsError(f"{path}: no such file") from e
+    except (OSError, UnicodeDecodeError) as e:
+        raise OutfitsError(f"{path}: cannot be read as text: {e}") from e
+    found: list[Judged] = []
+    for n, line in enumerate(lines, 1):
+        if not (fields := line.split()):
+            continue
+        if fields[0] not in ("0", "1"):
+            raise OutfitsError(f"{path}:{n}: label must be 0 or 1, is '{fields[0]}'")
+        outfit = tuple(i for i in (_resolve(refs, r, f"{path}:{n}") for r in fields[1:]) if i in items)
+        if len(outfit) < 2:
+            left_out[f"{name}: outfits with fewer than two kept items"] += 1
+        else:
+            found.append(Judged(outfit, fields[0] == "1"))
+    return tuple(found)
