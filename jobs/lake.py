@@ -144,8 +144,8 @@ class Lake:
                 found = self.committed(table, str(run), part)
                 if found is None:
                     raise DataError(
-                        f"table {table}: transaction {last} of {app_id} is committed, yet {run} part {part} left no commit; "
-                        "plan the date again with --recompute"
+                        f"table {table}: transaction {last} of {app_id} is committed, yet {run} part {part} left no "
+                        "commit; plan the date again with --recompute"
                     )
                 return found
         try:
@@ -233,6 +233,10 @@ class Files:
     def list(self, prefix: str) -> list[str]:
         raise NotImplementedError
 
+    def remove(self, name: str) -> None:
+        """Delete a file; nothing where it is not there."""
+        raise NotImplementedError
+
 
 class LocalFiles(Files):
     """In a folder. Writes go to a temporary name first; `swap` holds a lock file's flock."""
@@ -283,6 +287,9 @@ class LocalFiles(Files):
             else:
                 self.write(name, new)
         return True
+
+    def remove(self, name: str) -> None:
+        (self.root / name).unlink(missing_ok=True)
 
     def list(self, prefix: str) -> list[str]:
         base = self.root / prefix
@@ -337,6 +344,9 @@ class S3Files(Files):
             return False
         # A delete cannot be conditional everywhere: an empty object means "no lease" (jobs.lease).
         return self._put_if(name, new or b"", IfMatch=got[1])
+
+    def remove(self, name: str) -> None:
+        self._s3.delete_object(Bucket=self.bucket, Key=self._key(name))
 
     def list(self, prefix: str) -> list[str]:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix))

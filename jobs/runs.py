@@ -83,7 +83,9 @@ class RunPlan:
     publish: bool  # False: the lake only
     versions: Mapping[str, int]  # table -> version this run starts from; -1 where there is no table yet
     counts: Mapping[str, int]  # rows, rejected, eligible
+    recompute: bool = False  # asked for again although nothing changed: no stage borrows another run's result
     backfill: bool = False
+    reason: str = ""  # why a person asked for it (backfill)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as EnvironmentError_
 
 from jobs.errors import SettingsError
 
@@ -40,6 +41,8 @@ class CatalogSettings(_Section):
 
     max_rejected_share: float = Field(0.05, ge=0, le=1)
     """More rejected rows than this stops the run (exit 4)."""
+    group_id_pattern: str | None = None
+    """Regular expression whose first group, found in an item_id, is the group_id where the catalogue gives none."""
 
 
 class EmbedSettings(_Section):
@@ -76,6 +79,14 @@ class GateSettings(_Section):
     min_coverage: float = Field(0.9, ge=0, le=1)
     """filled / feasible over all lists."""
     min_category_coverage: float = Field(0.8, ge=0, le=1)
+    min_vector_share: float = Field(0.8, ge=0, le=1)
+    """Eligible products that have a vector."""
+    max_mean_cosine: float = Field(0.95, gt=0, le=1)
+    """Mean cosine between the visual parts of two products; 1 means that all look the same to the model."""
+    min_distinct_vectors: float = Field(0.5, ge=0, le=1)
+    """Distinct vectors / distinct images."""
+    min_effective_rank: float = Field(2.0, ge=0)
+    """Directions the vectors spread over (participation ratio of their covariance)."""
     suites_dir: Path | None = None
     """Where the expectation suites are; none means the ones in `schemas/suites`."""
 
@@ -149,6 +160,10 @@ def load_settings(path: Path | None = None) -> Settings:
         raise SettingsError(f"{file}: no such settings file; unset MEDAL_CONFIG or create it")
     try:
         return Settings(**raw)
+    except EnvironmentError_ as e:
+        raise SettingsError(
+            f"MEDAL_* environment: {e}; a section takes its keys one by one, like MEDAL_STORE__KIND=sqlite"
+        ) from e
     except ValidationError as e:
         first = e.errors()[0]
         key = ".".join(str(p) for p in first["loc"])

@@ -1,0 +1,5 @@
+"""`python -m jobs` is `medal`."""
+
+from jobs.cli import main
+
+main()

@@ -1,0 +1,224 @@
+"""Nearest neighbours of a block of queries by the exact rule: FAISS proposes, exact scores decide.
+
+For each query: the first `depth` possible targets by (-score, item_id), exactly, and the horizon. The outcome
+depends neither on block sizes nor on FAISS, its threads or its order of summation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from jobs.complements.score import (
+    INT32_MIN,
+    Bools,
+    Float32,
+    Float64,
+    Int32,
+    Int64,
+    micro,
+    order_keys,
+    proposal_error,
+    rescore,
+    row_of_key,
+    score_of_key,
+)
+
+Integers = TypeVar("Integers", Int32, Int64)
+NONE = np.iinfo(np.int64).max  # key of "no target here": behind every real one
+# Proposals beyond depth + 1. They pay for near ties within the float32 error (about 8 micro-units wide, where real
+# scores lie hundreds apart) and for members of the query's own group; more than that is searched exactly.
+SPARE = 15
+_EXACT_ROWS = 8192  # base rows a step of the exact search, 8 MiB as float64
+_EXACT_QUERIES = 128
+
+
+@dataclass(frozen=True)
+class Base:
+    """Possible targets of one category for one kind of page: with a vector, in allowed departments, by item_id."""
+
+    rows: Int64  # [M] rows of the category's gallery, ascending
+    scaled: Float32  # [M, 128] y' of the rule, contiguous
+    group: Int64  # [M]
+    in_stock: Bools  # [M]
+    norm: float  # the largest ‖y'‖
+    stock_groups: Int64  # distinct groups that have a member in stock, ascending
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def of(cls, rows: Int64, scaled: Float32, group: Int64, in_stock: Bools) -> Base:
+        norm = float(np.sqrt(np.einsum("nd,nd->n", scaled, scaled, dtype=np.float64).max(initial=0.0)))
+        return cls(rows, np.ascontiguousarray(scaled), group, in_stock, norm, np.unique(group[in_stock]))
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Products whose lists are made: q of the rule and the group of each."""
+
+    q: Float64  # [N, 128]
+    group: Int64  # [N]
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+    def take(self, which: Int64 | Bools) -> Queries:
+        return Queries(self.q[which], self.group[which])
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """For N queries the best possible targets, at most `depth`, by (-score, item_id).
+
+    rows are rows of the Base, -1 behind the end of a list. Every possible target with a score above the horizon is
+    in the list; INT32_MIN: all possible targets are.
+    """
+
+    rows: Int64  # [N, depth]
+    score: Int32  # [N, depth]
+    visual: Int32  # [N, depth]
+    horizon: Int32  # [N]
+    exact: Bools  # [N] where the proposals could not decide and all targets were scored
+    search_s: float = 0.0
+    rescore_s: float = 0.0
+
+
+def neighbours(queries: Queries, base: Base, depth: int, base_block: int) -> Neighbours:
+    """The `depth` best possible targets of each query, its own group left out."""
+    n, m = len(queries), min(depth + 1 + SPARE, len(base))
+    if n == 0 or m == 0:
+        empty = np.zeros((n, depth), dtype=np.int32)
+        return Neighbours(np.full((n, depth), -1, dtype=np.int64), empty, empty,
+                          np.full(n, INT32_MIN, dtype=np.int32), np.zeros(n, dtype=np.bool_))  # fmt: skip
+    t0 = time.perf_counter()
+    value, proposed = propose(queries.q.astype(np.float32), base.scaled, m, base_block)
+    t1 = time.perf_counter()
+    score, visual = rescore(queries.q, base.scaled, proposed)
+    keys = order_keys(score, proposed)
+    keys[base.group[proposed] == queries.group[:, None]] = NONE
+    order = np.argsort(keys, axis=1)
+    keys = np.take_along_axis(keys, order, axis=1)
+    visual = np.take_along_axis(visual, order, axis=1)
+    if m == len(base):
+        decided = np.ones(n, dtype=np.bool_)
+    else:
+        # What was not proposed has a float32 value of at most the last proposal's, so an exact sum of at most that
+        # plus the error, and micro() is monotone: everything above this line was proposed.
+        last = value.min(axis=1).astype(np.float64)
+        line = micro(np.ceil(last + proposal_error(queries.q, base.norm)))
+        # Decided where depth + 1 entries lie above the line: the list, and the score at which it was cut.
+        decided = (keys[:, depth] != NONE) & (score_of_key(keys[:, depth]) > line)
+    keys, visual = _padded(keys, depth + 1, NONE), _padded(visual, depth + 1, 0)
+    open_ = np.flatnonzero(~decided)
+    if len(open_):
+        some = queries.take(open_)
+        keys[open_] = exact_top(some, base, depth + 1)
+        visual[open_] = visual_of(some.q, base, keys[open_])
+    return _neighbours(keys, visual, depth, ~decided, t1 - t0, time.perf_counter() - t1)
+
+
+def _neighbours(keys: Int64, visual: Int32, depth: int, exact: Bools, search_s: float, rescore_s: float) -> Neighbours:
+    cut = keys[:, depth]
+    horizon = np.where(cut == NONE, INT32_MIN, score_of_key(cut)).astype(np.int32)
+    there = keys[:, :depth] != NONE
+    return Neighbours(
+        rows=np.where(there, row_of_key(keys[:, :depth]), -1),
+        score=np.where(there, score_of_key(keys[:, :depth]), 0).astype(np.int32),
+        visual=np.where(there, visual[:, :depth], 0).astype(np.int32),
+        horizon=horizon,
+        exact=exact,
+        search_s=search_s,
+        rescore_s=rescore_s,
+    )
+
+
+def propose(q: Float32, base: Float32, m: int, base_block: int) -> tuple[Float32, Int64]:
+    """The m largest float32 inner products of each query, over blocks of base rows: values and rows [N, m], unordered.
+
+    Partial results of the blocks are merged as they come, so memory does not grow with the base.
+    """
+    import faiss
+
+    # A reservoir instead of a heap from this k on: a fifth faster at k = 80 over bases of a few thousand rows.
+    faiss.cvar.distance_compute_min_k_reservoir = 32
+    best_v: Float32 | None = None
+    best_r: Int64 | None = None
+    for start in range(0, len(base), base_block):
+        block = base[start : start + base_block]
+        v, r = faiss.knn(q, block, min(m, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+        r += start
+        if best_v is None or best_r is None:
+            best_v, best_r = v, r
+            continue
+        best_v, best_r = np.hstack([best_v, v]), np.hstack([best_r, r])
+        if best_v.shape[1] > m:
+            keep = np.argpartition(-best_v, m - 1, axis=1)[:, :m]
+            best_v, best_r = np.take_along_axis(best_v, keep, 1), np.take_along_axis(best_r, keep, 1)
+    assert best_v is not None
+    assert best_r is not None
+    return best_v, best_r
+
+
+def exact_top(queries: Queries, base: Base, n: int) -> Int64:
+    """Keys of the n best targets of each query, own group left out, all targets scored: [N, n], NONE at the end."""
+    best = np.full((len(queries), n), NONE, dtype=np.int64)
+    for start in range(0, len(base), _EXACT_ROWS):
+        columns = np.arange(start, min(len(base), start + _EXACT_ROWS))
+        for a, keys in _scored(queries, base, columns):
+            best[a : a + len(keys)] = _lowest(np.hstack([best[a : a + len(keys)], keys]), n)
+    return np.sort(best, axis=1)
+
+
+def exact_groups(queries: Queries, base: Base, n: int) -> Int64:
+    """As `exact_top`, over targets in stock, each group by its best member alone (design section 5)."""
+    best = np.full((len(queries), n), NONE, dtype=np.int64)
+    stocked = np.flatnonzero(base.in_stock)
+    stocked = stocked[np.argsort(base.group[stocked], kind="stable")]
+    groups = base.group[stocked]
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))  # group codes are not negative
+    ends = np.append(starts[1:], len(stocked))
+    first = 0
+    while first < len(starts):
+        # As many whole groups as fit a block; one that is larger than a block stands alone.
+        after = max(first + 1, int(np.searchsorted(ends, starts[first] + _EXACT_ROWS, side="right")))
+        columns = stocked[starts[first] : ends[after - 1]]
+        for a, keys in _scored(queries, base, columns):
+            of_group = np.minimum.reduceat(keys, starts[first:after] - starts[first], axis=1)
+            best[a : a + len(keys)] = _lowest(np.hstack([best[a : a + len(keys)], of_group]), n)
+        first = after
+    return np.sort(best, axis=1)
+
+
+def visual_of(q: Float64, base: Base, keys: Int64) -> Int32:
+    """Visual parts for keys [N, n]; 0 where there is no target."""
+    there = keys != NONE
+    score, visual = rescore(q, base.scaled, np.where(there, row_of_key(keys), 0))
+    assert np.array_equal(score[there], score_of_key(keys[there]))  # one rule, two ways of summing
+    return np.where(there, visual, 0).astype(np.int32)
+
+
+def _scored(queries: Queries, base: Base, columns: Int64) -> Iterator[tuple[int, Int64]]:
+    """(first query, keys) for steps of queries against some base rows."""
+    y = base.scaled[columns].astype(np.float64).T
+    group = base.group[columns]
+    step = max(_EXACT_QUERIES, (_EXACT_QUERIES * _EXACT_ROWS) // len(columns))
+    for a in range(0, len(queries), step):
+        s = queries.q[a : a + step] @ y
+        keys = order_keys(micro(s), columns[None, :])
+        keys[queries.group[a : a + step, None] == group] = NONE
+        yield a, keys
+
+
+def _lowest(keys: Int64, n: int) -> Int64:
+    return np.partition(keys, n - 1, axis=1)[:, :n]
+
+
+def _padded(a: Integers, width: int, value: int) -> Integers:
+    if a.shape[1] < width:
+        a = np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=value)
+    return a[:, :width]
