@@ -1,0 +1,257 @@
+"""The stage `complements` on a real Spark: equal to the oracle, exactly once, nothing written where nothing changed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from lists_world import (
+    MODEL,
+    ROOT,
+    assert_equal,
+    context,
+    draw_products,
+    draw_weights,
+    oracle,
+    ordered,
+    tables_of,
+)
+from require import require
+from spark_fixture import spark  # noqa: F401  (a fixture)
+
+from jobs.complements.job import make_lists
+from jobs.errors import ConservationError
+from jobs.lake import NO_TABLE, Lake
+from jobs.runs import RunId, StageResult
+from jobs.stage import StageContext
+
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.usefixtures("spark"),
+    pytest.mark.filterwarnings(
+        "ignore:unclosed <socket:ResourceWarning"
+    ),  # pyspark leaves its sockets to the collector
+]
+WEIGHTS = draw_weights()
+K, DEPTH = 3, 4  # so small that bases outgrow them and the horizon matters
+
+
+def night(ctx: StageContext, products: pa.Table) -> StageResult:
+    """The stage as `run_stage` runs it: with its entry in the manifest."""
+    result = make_lists(ctx, products, WEIGHTS)
+    ctx.lake.save_manifest(ctx.lake.manifest(ctx.manifest.plan.run_id).with_stage(result))
+    return result
+
+
+def sold_out(products: pa.Table, *which: int) -> pa.Table:
+    stock = [s and i not in which for i, s in enumerate(products["in_stock"].to_pylist())]
+    return products.set_column(products.schema.get_field_index("in_stock"), "in_stock", pa.array(stock))
+
+
+@dataclass(frozen=True)
+class First:
+    """A lake with one night in it."""
+
+    root: Path
+    products: pa.Table
+    ctx: StageContext
+    result: StageResult
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, spark: Any) -> First:  # noqa: F811
+    root, products = tmp_path_factory.mktemp("lists") / "lake", draw_products(450, 21, ties=0.3)
+    ctx = context(root, k=K, depth=DEPTH, partitions=1)
+    return First(root, products, ctx, night(ctx, products))
+
+
+def test_tables_are_the_oracle(first: First) -> None:
+    t = first.ctx.taxonomy
+    want = oracle(first.products, WEIGHTS, t, t.categories, k=K, depth=DEPTH)
+    assert_equal(*tables_of(first.ctx, first.result.writes), want)
+    counts = first.result.counts
+    assert counts["planned"] == len(want)
+    assert counts["entries"] == sum(len(e.items) for e in want.values())
+    assert counts["feasible"] == sum(e.feasible for e in want.values())
+    assert counts["empty_no_vector"] == sum(e.empty_reason == "no_vector" for e in want.values()) > 0
+    assert counts["empty_no_target"] == sum(e.empty_reason == "no_target" for e in want.values()) > 0
+    assert counts["refilled"] > 0
+    assert first.ctx.lease.checks >= 2  # type: ignore[attr-defined]
+    assert first.ctx.lake.files.list("runs/2026-03-02-all-g1/gallery/") == []
+
+
+def test_four_partitions_and_other_blocks_give_the_same_tables(first: First, tmp_path: Path) -> None:
+    ctx = context(tmp_path, k=K, depth=DEPTH, partitions=4, query_block=5, base_block=7)
+    got = tables_of(ctx, night(ctx, first.products).writes)
+    for one, four in zip(tables_of(first.ctx, first.result.writes), got, strict=True):
+        assert ordered(one) == ordered(four)
+
+
+def test_both_engines_read_the_tables(first: First, spark: Any) -> None:  # noqa: F811
+    """Deletion vectors and column mapping off, partitions as in the contract, the run in the history."""
+    for table in ("candidates", "complements"):
+        delta = first.ctx.lake.open(table, 0)
+        protocol = delta.protocol()
+        assert (protocol.min_reader_version, protocol.reader_features or []) == (1, [])
+        assert delta.metadata().partition_columns == ["model_version", "source_category"]
+        assert first.ctx.lake.committed(table, "2026-03-02-all-g1") == first.result.writes[table]
+        by_spark = spark.read.format("delta").load(first.ctx.lake.spark_uri(table)).count()
+        assert by_spark == first.ctx.lake.read(table, 0).num_rows
+
+
+def test_same_inputs_are_skipped_before_spark(first: First, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.spark.session", _must_not_start)
+    ctx = context(first.root, run_id="2026-03-02-all-g2", k=K, depth=DEPTH)
+    result = make_lists(ctx, first.products, WEIGHTS)
+    assert (result.status, result.note, result.key) == ("skipped", "same inputs as 2026-03-02-all-g1", first.result.key)
+    assert result.writes == first.result.writes
+    assert result.counts["planned"] == first.result.counts["planned"]
+    assert not any(n.endswith("_s") for n in result.counts), "it took no time"
+
+
+def test_recomputing_the_same_commits_nothing(first: First) -> None:
+    ctx = context(first.root, run_id="2026-03-02-all-g3", k=K, depth=DEPTH, recompute=True)
+    result = make_lists(ctx, first.products, WEIGHTS)
+    assert (result.status, result.writes) == ("done", first.result.writes)
+    assert ctx.lake.version("candidates") == ctx.lake.version("complements") == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: sold_out(p, p["in_stock"].to_pylist().index(True)),
+        lambda p: p.slice(1),
+        lambda p: p.set_column(3, "group_id", pa.array(["g"] * 2 + p["group_id"].to_pylist()[2:])),
+        lambda p: p.set_column(2, "department", pa.array(["kids", *p["department"].to_pylist()[1:]])),
+    ],
+    ids=["stock", "departed", "group", "department"],
+)
+def test_other_inputs_are_not_skipped(
+    first: First, change: Callable[[pa.Table], pa.Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.spark.session", _must_not_start)
+    ctx = context(first.root, run_id="2026-03-03-all-g1", k=K, depth=DEPTH)
+    with pytest.raises(AssertionError, match="Spark was started"):
+        make_lists(ctx, change(first.products), WEIGHTS)
+
+
+def _must_not_start(*_: object) -> None:
+    raise AssertionError("Spark was started")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing may catch it."""
+
+
+class Dying(StageContext):
+    def fault(self, name: str) -> None:
+        if self.settings.fault == name:
+            raise Killed(name)
+
+
+def test_killed_between_the_tables_and_run_again(first: First, tmp_path: Path) -> None:
+    """The end is that of an undisturbed run. tests/e2e/test_crash.py does it by SIGKILL at every point."""
+    products = first.products
+    want = tables_of(first.ctx, first.result.writes)
+    ctx = context(tmp_path / "killed", k=K, depth=DEPTH, fault="complements.candidates_committed")
+    with pytest.raises(Killed):
+        make_lists(Dying(ctx.settings, ctx.lake, ctx.manifest, ctx.taxonomy, ctx.lease), products, WEIGHTS)
+    assert (ctx.lake.version("candidates"), ctx.lake.version("complements")) == (0, NO_TABLE)
+    result = night(context(tmp_path / "killed", k=K, depth=DEPTH), products)
+    assert result.writes == {"candidates": 0, "complements": 0}
+    for a, b in zip(want, tables_of(ctx, result.writes), strict=True):
+        assert ordered(a) == ordered(b)
+    # The commit stands for the inputs it was made from: others under the same run id are a fault, not a resume.
+    with pytest.raises(ConservationError, match="plan the date again with --recompute"):
+        make_lists(context(tmp_path / "killed", k=K, depth=DEPTH), products.slice(3), WEIGHTS)
+
+
+def test_a_subset_run_replaces_its_slice_and_stands_for_nothing_else(first: First, tmp_path: Path) -> None:
+    products = first.products.slice(0, 200)
+    whole = context(tmp_path, k=K, depth=DEPTH)
+    before = night(whole, products)
+    part = context(tmp_path, run_id="2026-03-03-0a1b2c3d-g1", categories=("shoes",), k=K, depth=DEPTH)
+    changed = sold_out(products, *range(0, 200, 3))
+    after = night(part, changed)
+    assert after.writes == {"candidates": 0, "complements": 1}, "candidates do not know of stock"
+    old, new = (whole.lake.read("complements", r.writes["complements"]) for r in (before, after))
+
+    def slice_of(table: pa.Table, *, shoes: bool) -> pa.Table:
+        mask = pc.equal(table["source_category"], "shoes")
+        return ordered(table.filter(mask if shoes else pc.invert(mask)))
+
+    assert slice_of(old, shoes=False) == slice_of(new, shoes=False)
+    assert slice_of(old, shoes=True) != slice_of(new, shoes=True)
+    # The full night on the old stock must not take the table with other shoes for its own.
+    again = night(context(tmp_path, run_id="2026-03-02-all-g2", k=K, depth=DEPTH), products)
+    assert again.status == "done"
+    assert ordered(whole.lake.read("complements", again.writes["complements"])) == ordered(old)
+
+
+def test_a_transaction_seen_before_is_passed_over_and_found(tmp_path: Path, spark: Any) -> None:  # noqa: F811
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    from jobs.complements.spark_search import complements_of, slice_condition
+    from jobs.complements.worker import SCHEMA
+    from jobs.spark import replace_slice
+
+    lake, run, where = Lake(str(tmp_path)), RunId("2026-03-02", "all", 1), slice_condition(MODEL, ["tops"])
+    row = {**dict.fromkeys(SCHEMA.names), "source_category": "tops", "model_version": MODEL, "items": []}
+    row |= {"target_category": "bags", "slot": 0, "size": 0, "feasible": 0, "list_hash": "h"}
+
+    def rows(item: str) -> Any:
+        values = [tuple({**row, "item_id": item}[n] for n in SCHEMA.names)]
+        return complements_of(spark.createDataFrame(values, from_arrow_schema(SCHEMA)))
+
+    for item in ("first", "second"):
+        assert replace_slice(lake, "complements", rows(item), run, model_version=MODEL, where=where) == 0
+    assert lake.read("complements", 0)["item_id"].to_pylist() == ["first"]
+    older = RunId("2026-03-01", "all", 1)  # another date is another transaction
+    assert replace_slice(lake, "complements", rows("third"), older, model_version=MODEL, where=where) == 1
+    assert lake.read("complements", 1)["item_id"].to_pylist() == ["third"]
+
+
+_ON_S3 = """
+import sys
+sys.path[:0] = [{root!r}, {tests!r}]
+from lists_world import *
+from jobs.complements.job import make_lists
+ctx = context(sys.argv[1], s3_endpoint_url=sys.argv[2], k=3, depth=4)
+products = draw_products(120, 5)
+result = make_lists(ctx, products, draw_weights())
+want = oracle(products, draw_weights(), ctx.taxonomy, ctx.taxonomy.categories, k=3, depth=4)
+assert_equal(*tables_of(ctx, result.writes), want)
+assert ctx.lake.files.list("runs/2026-03-02-all-g1/gallery/") == []
+print("equal", result.writes)
+"""
+
+
+@pytest.mark.s3
+def test_a_lake_on_s3() -> None:
+    """In a process of its own: the session's JVM must see the server's credentials."""
+    require("versitygw")
+    import boto3
+    from s3_server import s3_server
+
+    with s3_server() as server:
+        client = boto3.client(
+            "s3", endpoint_url=server.endpoint_url, region_name="us-east-1",
+            aws_access_key_id=server.env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=server.env["AWS_SECRET_ACCESS_KEY"],
+        )  # fmt: skip
+        client.create_bucket(Bucket="lists")
+        script = _ON_S3.format(root=str(ROOT), tests=str(ROOT / "tests"))
+        done = subprocess.run(
+            [sys.executable, "-c", script, "s3://lists/shop", server.endpoint_url],
+            env={**os.environ, **server.env}, capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() == "equal {'candidates': 0, 'complements': 0}"

