@@ -39,6 +39,9 @@ class House:
             "MEDAL_EMBED__BATCH_SIZE": "8",
             "MEDAL_LISTS__DEPTH": "16",
             "MEDAL_LISTS__K": "6",
+            # The sample's two broken photos are both shoes: of its few shoes that is a large share.
+            "MEDAL_GATE__MIN_COVERAGE": "0.5",
+            "MEDAL_GATE__MIN_CATEGORY_COVERAGE": "0.5",
             **self.env,
             **extra,
         }

@@ -67,7 +67,7 @@ def test_a_subset_run_never_stands_in_for_the_full_night(night: tuple[House, Pat
 def test_an_older_date_makes_no_newer_night_skip(night: tuple[House, Path], tmp_path: Path) -> None:
     house, sample = night
     pointer = house.store().pointer()
-    tomorrow = second_night(sample, tmp_path / "tomorrow", new_items=7)
+    tomorrow = second_night(sample, tmp_path / "tomorrow", new_items=7, reshot=0).folder
     house.nightly(sample / "catalog.csv", "2026-03-01")
     assert house.store().pointer() == pointer, "an older date was announced over a newer one"
     house.nightly(tomorrow / "catalog.csv", "2026-03-03")
