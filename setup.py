@@ -69,7 +69,7 @@ setup(
     include_package_data=True,
     package_data={
         "schemas": ["*.yaml", "suites/*.yaml"],
-        "jobs": ["**/*.html", "**/*.css", "**/*.js", "**/*.svg", "**/*.j2"],
+        "jobs": ["*.properties", "**/*.html", "**/*.css", "**/*.js", "**/*.svg", "**/*.j2"],
     },
     install_requires=CORE,
     extras_require=EXTRAS,

@@ -70,7 +70,7 @@ class SparkSettings(_Section):
     jars_dir: Path = Path(".jars")
     """Where `make install` keeps the Delta and S3A jars."""
     partitions: int | None = None
-    """Search partitions; none means one to two for each core."""
+    """Spark tasks of the search; none means by the work there is, at most four for each core."""
 
 
 class GateSettings(_Section):
