@@ -1,6 +1,6 @@
 """The stage `complements`: tonight's vectors → `candidates` and `complements`.
 
-Skipped before Spark starts where a run of the same scope has made lists from the same inputs and they are current.
+Skipped before Spark starts where a run of the same date and scope has made lists from the same inputs and they are current.
 """
 
 from __future__ import annotations
@@ -111,12 +111,15 @@ def _masks(taxonomy: Taxonomy, categories: tuple[str, ...], weights: Weights) ->
 
 
 def _earlier(ctx: StageContext, key: str) -> Manifest | None:
-    """The newest run of this scope that made the same lists, where the tables still hold exactly those."""
+    """The newest run of this date and scope that made the same lists, where the tables still hold exactly those.
+
+    Of this date: a run of another one, a backfill say, never makes a night skip its search.
+    """
     plan = ctx.manifest.plan
     if plan.recompute or any(ctx.manifest.version(t) == NO_TABLE for t in TABLES):
         return None
     for other in reversed(ctx.lake.runs()):
-        if other.scope != plan.scope or str(other) == plan.run_id:
+        if (other.run_date, other.scope) != (plan.run_date, plan.scope) or str(other) == plan.run_id:
             continue
         manifest = ctx.lake.manifest(str(other))
         result = manifest.stages.get("complements")

@@ -143,6 +143,13 @@ def test_other_inputs_are_not_skipped(
         make_lists(ctx, change(first.products), WEIGHTS)
 
 
+@pytest.mark.parametrize("run_id", ["2026-03-01-all-g1", "2026-03-03-all-g1", "2026-03-02-0a0b0c0d-g1"])
+def test_another_date_or_scope_makes_nothing_skip(first: First, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.spark.session", _must_not_start)
+    with pytest.raises(AssertionError, match="Spark was started"):
+        make_lists(context(first.root, run_id=run_id, k=K, depth=DEPTH), first.products, WEIGHTS)
+
+
 def _must_not_start(*_: object) -> None:
     raise AssertionError("Spark was started")
 
