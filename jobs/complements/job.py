@@ -1,6 +1,7 @@
 """The stage `complements`: tonight's vectors → `candidates` and `complements`.
 
-Skipped before Spark starts where a run of the same date and scope has made lists from the same inputs and they are current.
+Skipped before Spark starts where a run of the same date and scope has made lists from the same inputs and
+they are current.
 """
 
 from __future__ import annotations
