@@ -109,8 +109,9 @@ format: $(VENV)/.ready
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# Two workers, whole files each: much of a night is one thread starting a JVM or importing torch.
 test: install lint
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 soak: install
 	@$(BIN)/python -m pytest -m slow --timeout 3600 $(PYTEST_ARGS)

@@ -53,6 +53,7 @@ EXTRAS = {
         "playwright",
         "pytest>=8",
         "pytest-timeout",
+        "pytest-xdist",
         "ruff",
         "types-PyYAML",
         "boto3-stubs[dynamodb,s3]",

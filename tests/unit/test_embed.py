@@ -123,9 +123,10 @@ def test_every_kind_of_image_has_its_outcome(shop: Shop) -> None:
     assert {k: int(result.counts[k]) for k in ("embedded", "quarantined")} == {"embedded": 4, "quarantined": 5}
     good = shop.vector("good")
     assert abs(float(np.linalg.norm(good)) - 1) < 1e-5
-    # The same picture, whatever its encoding: a rotation not undone or black behind transparency would show here.
+    # The same picture, whatever its encoding. A lossless copy scores 0.96 beside the JPEG; a rotation not undone
+    # 0.85, black behind transparency 0.79, inverted CMYK 0.24.
     for kind in ("cmyk", "palette", "rotated"):
-        assert float(good @ shop.vector(kind)) > 0.97, kind
+        assert float(good @ shop.vector(kind)) > 0.92, kind
 
 
 def test_nothing_is_read_again_and_a_new_photo_is(shop: Shop) -> None:
