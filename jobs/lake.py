@@ -305,7 +305,7 @@ class S3Files(Files):
         import boto3
 
         self.bucket, _, self.prefix = root.removeprefix("s3://").partition("/")
-        self._s3 = boto3.client("s3", endpoint_url=endpoint_url)
+        self._s3 = boto3.Session().client("s3", endpoint_url=endpoint_url)
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name

@@ -88,7 +88,9 @@ class DynamoStore:
         )
         with faults(self.where, "connect"):
             try:
-                return boto3.client("dynamodb", region_name=self.region, endpoint_url=self.endpoint_url, config=config)
+                return boto3.Session().client(
+                    "dynamodb", region_name=self.region, endpoint_url=self.endpoint_url, config=config
+                )
             except ValueError as e:
                 raise SettingsError(f"store.endpoint_url: {e}; write it like http://127.0.0.1:8000") from e
 

@@ -39,7 +39,7 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)
     bucket = f"lake-{time.time_ns()}"
-    boto3.client("s3", endpoint_url=server.endpoint_url).create_bucket(Bucket=bucket)
+    boto3.Session().client("s3", endpoint_url=server.endpoint_url).create_bucket(Bucket=bucket)
     return Lake(f"s3://{bucket}/shop", s3_endpoint_url=server.endpoint_url)
 
 

@@ -249,7 +249,7 @@ def test_a_lake_on_s3() -> None:
     from s3_server import s3_server
 
     with s3_server() as server:
-        client = boto3.client(
+        client = boto3.Session().client(
             "s3", endpoint_url=server.endpoint_url, region_name="us-east-1",
             aws_access_key_id=server.env["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=server.env["AWS_SECRET_ACCESS_KEY"],
