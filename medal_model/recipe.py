@@ -24,10 +24,11 @@ from medal_model.evaluation import (
 )
 from medal_model.export import Architecture, TeacherHeader, export_teacher, read_teacher
 from medal_model.features import Extractor, cached_features
+from medal_model.gallery import Gallery
 from medal_model.network import Heads, HeadShape
 from medal_model.outfits import Item, Judged, Outfits, OutfitsError, Question
 from medal_model.teacher import HISTOGRAM, Teacher, load_teacher, preprocessing
-from medal_model.training import Epoch, Gallery, Trained, train
+from medal_model.training import Epoch, Trained, train
 
 TEACHER, FROZEN, COLOUR, CHANCE = "teacher", "frozen backbone, cosine", "LUV histogram, Bhattacharyya", "random"
 

@@ -19,13 +19,12 @@ from torch import nn
 
 from medal_model.config import TrainConfig
 from medal_model.evaluation import Scorer, evaluate, masked_scorer
+from medal_model.gallery import Arrays, Gallery
 from medal_model.losses import triplet_loss
 from medal_model.meta_spaces import MetaSpaces, all_pairs, pair_matrix
 from medal_model.network import Heads, HeadShape
 from medal_model.outfits import Outfits
 from medal_model.sampling import Triplets, TripletSampler
-
-Arrays = npt.NDArray[np.float32]
 
 
 class MedalModel(nn.Module):
@@ -36,20 +35,6 @@ class MedalModel(nn.Module):
         self.categories = tuple(categories)
         self.heads = Heads(shape)
         self.masks = MetaSpaces(len(all_pairs(categories)), shape.dim)
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Items by row: ids, categories, backbone features [N, F] and histograms [N, 512], float32."""
-
-    ids: tuple[str, ...]
-    categories: tuple[str, ...]
-    features: Arrays
-    histograms: Arrays
-
-    @property
-    def rows(self) -> dict[str, int]:
-        return {item_id: n for n, item_id in enumerate(self.ids)}
 
 
 @dataclass(frozen=True)
