@@ -6,7 +6,6 @@ import importlib
 import sys
 import traceback
 
-import click
 import typer
 
 from jobs.errors import ConservationError, MedalError
@@ -15,6 +14,10 @@ _PACKAGES = (
     "jobs", "jobs.complements", "jobs.quality", "jobs.publish", "jobs.report",
     "jobs.backfill", "jobs.pdp", "jobs.sample", "jobs.train", "jobs.doctor",
 )  # fmt: skip
+
+# Typer carries a click of its own; the base of its usage errors has no public name.
+_USAGE = typer.BadParameter.__mro__[2]
+assert _USAGE.__name__ == "ClickException"
 
 
 def build_app() -> typer.Typer:
@@ -42,13 +45,13 @@ def run(argv: list[str]) -> int:
     command = typer.main.get_command(build_app())
     try:
         result = command.main(args=argv, prog_name="medal", standalone_mode=False)
-    except (click.exceptions.Exit, SystemExit) as e:
+    except (typer.Exit, SystemExit) as e:
         code = getattr(e, "exit_code", None)
         return int(code if code is not None else getattr(e, "code", 0) or 0)
-    except click.exceptions.Abort:
+    except typer.Abort:
         _say("stopped")
         return 130
-    except click.ClickException as e:
+    except _USAGE as e:
         e.show()
         return 2
     except KeyboardInterrupt:

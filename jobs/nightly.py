@@ -31,6 +31,15 @@ def job_of(stage: str) -> Job:
     return call
 
 
+def target_of(stage: str, settings: Settings) -> str:
+    """What a stage writes to beside the lake: the store, for publish."""
+    if stage != "publish":
+        return ""
+    from jobs.publish.stores import open_store
+
+    return open_store(settings).where
+
+
 def run_night(request: PlanRequest, settings: Settings, stages: Iterable[str] = STAGES) -> Manifest:
     """Plan and run all stages; stages that are there already are skipped. Returns the manifest.
 
@@ -41,7 +50,7 @@ def run_night(request: PlanRequest, settings: Settings, stages: Iterable[str] = 
         plan = plan_run(request, settings, lease=lease).plan
         for stage in stages:
             try:
-                run_stage(stage, job_of(stage), settings, plan.run_id, lease)
+                run_stage(stage, job_of(stage), settings, plan.run_id, lease, target=target_of(stage, settings))
             except GateBlocked:
                 from jobs.report.job import write_report
 

@@ -100,6 +100,7 @@ class StageResult:
     seconds: float = 0.0
     note: str = ""
     key: str = ""  # fingerprint of the stage's own inputs; equal key, equal content
+    target: str = ""  # the store it was done for; '' for stages that write to the lake alone
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,9 @@ class Manifest:
                 return r.writes[table]
         return self.plan.versions.get(table, -1)
 
-    def done(self, stage: str) -> bool:
-        return stage in self.stages
+    def done(self, stage: str, target: str | None = None) -> bool:
+        """Is the stage's result there, for that target (None: any)?"""
+        return stage in self.stages and target in (None, self.stages[stage].target)
 
     def complete(self) -> bool:
         return all(s in self.stages for s in STAGES)

@@ -82,26 +82,29 @@ def open_lake(settings: Settings) -> Lake:
 Job = Callable[[StageContext], StageResult]
 
 
-def run_stage(name: str, job: Job, settings: Settings, run_id: str, lease: Lease | None = None) -> StageResult:
+def run_stage(
+    name: str, job: Job, settings: Settings, run_id: str, lease: Lease | None = None, *, target: str = ""
+) -> StageResult:
     """Run a stage of a planned run, once: a stage whose manifest entry is there is returned as it is.
 
-    Takes the lake's lease unless the caller holds it. Saves the manifest and logs `run_metrics`.
+    `target` names what else the stage writes to (the store, for publish): one that was done for another target runs
+    again. Takes the lake's lease unless the caller holds it. Saves the manifest and logs `run_metrics`.
     """
     lake = open_lake(settings)
     if lease is None:
-        done = lake.manifest(run_id).stages.get(name)
-        if done is not None:
+        manifest = lake.manifest(run_id)
+        if manifest.done(name, target):
             log(f"{name}: nothing to do, {run_id} has it already")
-            return done
+            return manifest.stages[name]
         with held(lake, f"medal {name} of {run_id}", settings.lease.ttl_s) as own:
-            return run_stage(name, job, settings, run_id, own)
+            return run_stage(name, job, settings, run_id, own, target=target)
     manifest = lake.manifest(run_id)
-    if manifest.done(name):
+    if manifest.done(name, target):
         log(f"{name}: nothing to do, {run_id} has it already")
         return manifest.stages[name]
     started = time.monotonic()
     ctx = StageContext(settings, lake, manifest, taxonomy_of(settings), lease)
-    result = replace(job(ctx), seconds=round(time.monotonic() - started, 3))
+    result = replace(job(ctx), seconds=round(time.monotonic() - started, 3), target=target)
     lease.check()
     lake.save_manifest(lake.manifest(run_id).with_stage(result))
     at = datetime.now(UTC).isoformat(timespec="seconds")

@@ -21,11 +21,12 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def publish(run_id: RunIdOption) -> None:
         """Write a checked run's release to the store and announce it."""
-        from jobs.publish.job import run
+        from jobs.nightly import job_of, target_of
         from jobs.settings import load_settings
         from jobs.stage import run_stage
 
-        result = run_stage("publish", run, load_settings(), run_id)
+        settings = load_settings()
+        result = run_stage("publish", job_of("publish"), settings, run_id, target=target_of("publish", settings))
         typer.echo(result.note or result.status)
 
     @store.command("init")

@@ -14,13 +14,14 @@ from deltalake import write_deltalake
 from jobs.errors import DataError, GateBlocked, SettingsError
 from jobs.lake import Lake
 from jobs.lease import Lease, held
+from jobs.nightly import target_of
 from jobs.publish.job import announced, run
 from jobs.publish.rollback import roll_back
 from jobs.publish.store import PdpStore, PointerMoved, ReleaseInfo, UnknownRelease
 from jobs.publish.stores import open_store
 from jobs.runs import Inputs, Manifest, RunId, RunPlan, StageResult
 from jobs.settings import Settings, StoreSettings
-from jobs.stage import StageContext
+from jobs.stage import StageContext, run_stage
 from schemas.tables import CATALOG, COMPLEMENTS
 from schemas.taxonomy import load_taxonomy
 
@@ -286,3 +287,17 @@ def test_blocks_of_products_give_the_same_rows(night: Night, monkeypatch: pytest
     named = content.RunLists(night.lake, manifest, 24).content()
     assert named.items == len(lists)
     assert content.RunLists(night.lake, manifest, 12).content().content_hash != named.content_hash
+
+
+def test_a_run_goes_to_every_store_it_is_published_to(night: Night, tmp_path: Path) -> None:
+    manifest = night.put(1, FIRST)
+    night.lake.save_manifest(manifest)
+    second = night.settings.model_copy(update={"store": StoreSettings(path=tmp_path / "second.sqlite")})
+    for settings in (night.settings, second):
+        result = run_stage(
+            "publish", run, settings, manifest.plan.run_id, night.lease, target=target_of("publish", settings)
+        )
+        assert result.note == "release 1 announced"
+        now = announced(open_store(settings))
+        assert now is not None
+        assert now.release.run_id == manifest.plan.run_id
