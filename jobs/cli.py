@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
+from typing import cast
 
 import typer
 
@@ -16,7 +17,7 @@ _PACKAGES = (
 )  # fmt: skip
 
 # Typer carries a click of its own; the base of its usage errors has no public name.
-_USAGE = typer.BadParameter.__mro__[2]
+_USAGE = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 assert _USAGE.__name__ == "ClickException"
 
 
