@@ -69,6 +69,7 @@ setup(
     packages=find_packages(include=["jobs*", "medal_model*", "schemas*"]),
     include_package_data=True,
     package_data={
+        "medal_model": ["presets/*.yaml"],
         "schemas": ["*.yaml", "suites/*.yaml"],
         "jobs": ["*.properties", "**/*.html", "**/*.css", "**/*.js", "**/*.svg", "**/*.j2"],
     },

@@ -1,6 +1,7 @@
-"""Frozen image backbones by timm name, with verified weights kept by reference.
+"""Image backbones by timm name, with verified weights.
 
-A reference says where the weights come from and what they must hash to; it travels in `config.json`.
+A reference says where the weights come from and what they must hash to; it travels in `config.json`. Weights that
+were trained here have no source to refer to and travel with the teacher.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,14 +32,15 @@ class BackboneError(ValueError):
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """A frozen backbone by reference.
+    """A backbone by reference.
 
     `weights`: `package` (a file of an installed package, sha256 of the file), `hub` (timm's pretrained
-    weights, sha256 over the loaded tensors) or `random` (from `seed`; for tests).
+    weights, sha256 over the loaded tensors), `random` (from `seed`; for tests) or `trained` (carried by the
+    teacher, sha256 over the tensors).
     """
 
     name: str
-    weights: Literal["package", "hub", "random"]
+    weights: Literal["package", "hub", "random", "trained"]
     package: str
     file: str
     sha256: str
@@ -93,12 +95,27 @@ def default_spec(name: str) -> BackboneSpec:
     return packaged_spec(name) if name in _PACKAGED else hub_spec(name)
 
 
-def load_backbone(spec: BackboneSpec, device: str | torch.device = "cpu") -> nn.Module:
+def trained_spec(spec: BackboneSpec, backbone: nn.Module) -> BackboneSpec:
+    """Reference to a backbone's weights as they are now, trained from those of `spec`."""
+    return replace(spec, weights="trained", package="", file="", sha256=_state_sha256(backbone))
+
+
+def load_backbone(
+    spec: BackboneSpec, device: str | torch.device = "cpu", state: Mapping[str, torch.Tensor] | None = None
+) -> nn.Module:
     """The backbone, frozen, in eval mode and channels-last: float [B, 3, S, S] -> [B, feature_dim].
 
-    Raises BackboneError where weights are missing or do not hash to `spec.sha256`.
+    `state` are the tensors of `trained` weights. Raises BackboneError where weights are missing or do not hash to
+    `spec.sha256`.
     """
-    if spec.weights == "random":
+    if spec.weights == "trained":
+        model = _create(spec.name, pretrained=False)
+        try:
+            model.load_state_dict(dict(state or {}))
+        except RuntimeError as e:
+            raise BackboneError(f"trained weights do not fit {spec.name}: {' '.join(str(e).split())[:300]}") from e
+        _compare(_state_sha256(model), spec.sha256, f"trained weights of {spec.name}")
+    elif spec.weights == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
             model = _create(spec.name, pretrained=False)
@@ -115,8 +132,10 @@ def load_backbone(spec: BackboneSpec, device: str | torch.device = "cpu") -> nn.
 
 
 def _create(name: str, *, pretrained: bool) -> Any:
+    # A transformer must take views of several sizes; other networks do so anyway and do not know the option.
+    sizes: dict[str, Any] = {"dynamic_img_size": True} if name.startswith(("vit_", "deit", "eva")) else {}
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0)
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **sizes)
     except Exception as e:  # timm raises RuntimeError for unknown names, hub clients raise their own
         raise BackboneError(f"backbone '{name}' cannot be made by timm {timm.__version__}: {e}") from e
 

@@ -54,10 +54,17 @@ def trim_border(image: UInt8) -> UInt8:
 class Extractor:
     """Preprocessing and the frozen backbone on one device."""
 
-    def __init__(self, spec: BackboneSpec, input_size: int, trim: bool, device: str = "cpu") -> None:
-        """Raises BackboneError where the weights are missing or not the referenced ones."""
+    def __init__(
+        self,
+        spec: BackboneSpec,
+        input_size: int,
+        trim: bool,
+        device: str = "cpu",
+        state: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        """`state` are trained weights. Raises BackboneError where weights are missing or not the referenced ones."""
         self.spec, self.input_size, self.trim, self.device = spec, input_size, trim, torch.device(device)
-        self._backbone = load_backbone(spec, self.device)
+        self._backbone = load_backbone(spec, self.device, state)
         self._mean = torch.tensor(spec.mean, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(spec.std, device=self.device).view(1, 3, 1, 1)
 

@@ -1,4 +1,4 @@
-"""The trained part of MEDAL's latent: visual and colour heads over cached features and histograms.
+"""The heads that make MEDAL's latent: visual and colour parts from backbone features and histograms.
 
 z = [sqrt(rho) * v ; sqrt(1 - rho) * c], v and c unit vectors, so |z| = 1 (design section 3).
 """
@@ -18,13 +18,15 @@ RHO = 0.75
 
 @dataclass(frozen=True)
 class HeadShape:
-    """Sizes of the heads. `rho` is the visual share of the latent's squared norm."""
+    """Sizes of the heads. `rho` is the visual share of the latent's squared norm; `hidden` the width of the hidden
+    layer beside the linear visual head (0: none)."""
 
     feature_dim: int
     histogram_dim: int = 512
     visual_dim: int = VISUAL_DIM
     colour_dim: int = COLOUR_DIM
     rho: float = RHO
+    hidden: int = 0
 
     @property
     def dim(self) -> int:
@@ -32,7 +34,7 @@ class HeadShape:
 
 
 class Heads(nn.Module):
-    """Linear heads: backbone features [B, F] and LUV histograms [B, 512] to latents [B, 128], unit norm.
+    """Backbone features [B, F] and LUV histograms [B, 512] to latents [B, 128], unit norm, by linear heads.
 
     Features are standardised by statistics of the training items (buffers, exported with the weights);
     histograms enter as square roots, whose inner product is the Bhattacharyya coefficient.
@@ -46,6 +48,7 @@ class Heads(nn.Module):
         self.shape = shape
         self.visual = nn.Linear(shape.feature_dim, shape.visual_dim)
         self.colour = nn.Linear(shape.histogram_dim, shape.colour_dim)
+        self.deep = _beside(shape) if shape.hidden else None
         self.register_buffer("feature_mean", torch.zeros(shape.feature_dim))
         self.register_buffer("feature_scale", torch.ones(shape.feature_dim))
 
@@ -65,10 +68,19 @@ class Heads(nn.Module):
         if self.training and drop > 0:
             x, h = F.dropout(x, drop), F.dropout(h, drop)
         rho = self.shape.rho
-        v = F.normalize(self.visual(x), dim=-1, eps=1e-8)
+        v = self.visual(x) if self.deep is None else self.visual(x) + self.deep(x)
+        v = F.normalize(v, dim=-1, eps=1e-8)
         c = F.normalize(self.colour(h), dim=-1, eps=1e-8)
         return torch.cat((rho**0.5 * v, (1 - rho) ** 0.5 * c), -1)
 
     def forward(self, features: torch.Tensor, histograms: torch.Tensor) -> torch.Tensor:
         """Latents [B, 128], unit norm."""
         return self.project(*self.inputs(features, histograms))
+
+
+def _beside(shape: HeadShape) -> nn.Sequential:
+    """A hidden layer that starts by adding nothing: the linear head learns first."""
+    last = nn.Linear(shape.hidden, shape.visual_dim)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(shape.feature_dim, shape.hidden), nn.GELU(), last)

@@ -5,39 +5,38 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from medal_model.backbones import BackboneSpec, default_spec
+from medal_model import checkpoints, distributed
+from medal_model.backbones import BackboneSpec, default_spec, load_backbone, random_spec, trained_spec
+from medal_model.card import metrics_of, write_card
 from medal_model.config import TrainConfig
-from medal_model.evaluation import (
-    Score,
-    cosine_scorer,
-    evaluate,
-    histogram_scorer,
-    masked_scorer,
-    random_scorer,
-)
+from medal_model.evaluation import Score, evaluate
 from medal_model.export import Architecture, TeacherHeader, export_teacher, read_teacher
 from medal_model.features import Extractor, cached_features
 from medal_model.gallery import Gallery
-from medal_model.network import Heads, HeadShape
+from medal_model.inputs import Network, Texts
+from medal_model.network import Heads
 from medal_model.outfits import Item, Judged, Outfits, OutfitsError, Question
+from medal_model.run_log import RunLog
+from medal_model.scorers import PoolScorer, cosine_scorer, histogram_scorer, masked_scorer, random_scorer
 from medal_model.teacher import HISTOGRAM, Teacher, load_teacher, preprocessing
-from medal_model.training import Epoch, Trained, train
+from medal_model.text import read_texts
+from medal_model.training import Trained, Trainer
 
 TEACHER, FROZEN, COLOUR, CHANCE = "teacher", "frozen backbone, cosine", "LUV histogram, Bhattacharyya", "random"
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training gave: the exported header, scores by split and scorer, seconds spent."""
+    """What training gave: the exported header (None in processes that do not write), scores by split and scorer."""
 
-    header: TeacherHeader
+    header: TeacherHeader | None
     scores: Mapping[str, Mapping[str, Score]]
     trained: Trained
     feature_seconds: float
@@ -54,40 +53,101 @@ def fit_teacher(
     categories: Sequence[str],
     config: TrainConfig,
     cache: Path,
+    work: Path | None = None,
+    texts: Path | None = None,
     backbone: BackboneSpec | None = None,
     quiet: bool = False,
 ) -> Fitted:
     """Features (cached), training, measuring on valid and test, export to `out`.
 
     Images are `<images>/<item_id>.jpg`; items whose image cannot be read are left out with one line on stderr.
-    `categories` get a mask for every pair; pairs in no outfit keep w = 1. Raises OutfitsError where nothing is
-    left to train on or outfits hold another category, BackboneError, TeacherError.
+    `categories` get a mask for every pair; pairs in no outfit keep w = 1. Under `work` every run has a folder of its
+    own with checkpoint and log: the same run goes on there, another one starts beside it. `texts` is a table of text
+    vectors. Raises OutfitsError where nothing is left to train on or outfits hold another category, BackboneError,
+    TeacherError, TextError; ConfigError for a device that is not there.
     """
     if odd := set(outfits.categories) - set(categories):
         raise OutfitsError(f"{outfits.root}: categories {sorted(odd)} are not among those to train")
     say = _sayer(quiet)
-    spec = backbone or default_spec(config.backbone)
+    spec = backbone or (
+        default_spec(config.backbone) if config.pretrained else random_spec(config.backbone, config.seed)
+    )
     extractor = Extractor(spec, config.input_size, config.trim)
     outfits, gallery, seconds, computed = read_gallery(outfits, images, extractor, cache, say, quiet)
+    table = None if texts is None or config.text_weight == 0 else read_texts(texts, gallery)
+    network = None if config.frozen else read_network(outfits, gallery, images, extractor, say)
     begun = time.monotonic()
+    log = RunLog(config.tensorboard, quiet)
     try:
-        trained = train(outfits, gallery, categories, config, lambda e: say(_epoch_line(e)))
+        trainer = Trainer(outfits, gallery, categories, config, network=network, texts=table)
+        if work is not None:
+            trainer.folder = work / f"{name}-{checkpoints.identity(trainer)}"
+            log.open(trainer.folder, config)
+        trained = trainer.run(log.epoch, log.step)
     except ValueError as e:
         raise OutfitsError(f"{outfits.root / outfits.variant}: {e}") from e
+    finally:
+        log.close()
     train_seconds = time.monotonic() - begun
-    weights = np.asarray(trained.model.masks.weights().detach().numpy(), dtype=np.float32)
-    scores = {
-        split: scores_of(outfits, split, gallery, trained.model.heads, categories, weights)
-        for split in ("valid", "test")
-    }
-    shape = trained.model.heads.shape
-    tensors = {k: v.detach().cpu().numpy() for k, v in trained.model.state_dict().items()}
-    metrics = _metrics(outfits, trained, scores, config)
-    header = export_teacher(
+    if distributed.rank() > 0:
+        return Fitted(None, {}, trained, seconds, train_seconds, computed)
+    header = _export(out, name, categories, config, spec, outfits, trained, {}, table)
+    if config.frozen:
+        scores = {
+            split: scores_of(outfits, split, gallery, trained.model.heads, categories, header.masks)
+            for split in ("valid", "test")
+        }
+    else:
+        exported = load_teacher(out)
+        scores = {split: _compare(exported, outfits, images, split, cache, quiet) for split in ("valid", "test")}
+    header = _export(out, name, categories, config, spec, outfits, trained, scores, table)
+    return Fitted(header, scores, trained, seconds, train_seconds, computed)
+
+
+def _spec(config: TrainConfig) -> BackboneSpec:
+    return default_spec(config.backbone) if config.pretrained else random_spec(config.backbone, config.seed)
+
+
+def read_network(
+    outfits: Outfits, gallery: Gallery, images: Path, extractor: Extractor, say: Callable[[str], None]
+) -> Network:
+    """The extractor's backbone to train, and all photos in memory; a gigabyte for 7,000 of 224 pixels.
+
+    Self-supervision sees the photos of items that no valid or test question or outfit holds.
+    """
+    say(f"photos: {len(gallery.ids):,} to memory")
+    pixels = torch.stack([extractor.preprocess((images / f"{i}.jpg").read_bytes()) for i in gallery.ids])
+    asked = {i for qs in outfits.questions.values() for q in qs for i in (*q.outfit, *q.answers)}
+    asked |= {i for js in outfits.judged.values() for j in js for i in j.outfit}
+    seen = np.array([n for n, i in enumerate(gallery.ids) if i not in asked], np.int64)
+    if not len(seen):
+        seen = np.arange(len(gallery.ids))
+        say("photos: every item is asked about; self-supervision sees all of them, without any outfit")
+    spec = extractor.spec
+    return Network(load_backbone(spec), spec.mean, spec.std, pixels, seen)
+
+
+def _export(
+    out: Path,
+    name: str,
+    categories: Sequence[str],
+    config: TrainConfig,
+    spec: BackboneSpec,
+    outfits: Outfits,
+    trained: Trained,
+    scores: Mapping[str, Mapping[str, Score]],
+    texts: Texts | None,
+) -> TeacherHeader:
+    """Teacher to its folder. The self-supervised head stays behind; a trained backbone goes along."""
+    model, shape = trained.model.cpu(), trained.model.heads.shape
+    state = {k: v.detach().numpy() for k, v in model.state_dict().items() if not k.startswith("dino.")}
+    if model.backbone is not None:
+        spec = trained_spec(spec, model.backbone)
+    return export_teacher(
         out,
         name=name,
-        tensors=tensors,
-        masks=weights,
+        tensors=state,
+        masks=np.asarray(model.masks.weights().detach().numpy(), dtype=np.float32),
         categories=categories,
         architecture=Architecture(
             shape.feature_dim, shape.histogram_dim, shape.visual_dim, shape.colour_dim, shape.rho
@@ -96,10 +156,9 @@ def fit_teacher(
         preprocessing=preprocessing(config.input_size, config.trim),
         histogram=HISTOGRAM,
         training=config.to_dict(),
-        metrics=metrics,
-        card=_card(name, outfits, spec, config, trained, scores, shape),
+        metrics=metrics_of(outfits, trained, scores, config),
+        card=write_card(name, outfits, spec, config, trained, scores, texts is not None),
     )
-    return Fitted(header, scores, trained, seconds, train_seconds, computed)
 
 
 def compare(
@@ -127,7 +186,7 @@ def scores_of(
     with torch.inference_mode():
         heads.eval()
         vectors = heads(torch.from_numpy(gallery.features), torch.from_numpy(gallery.histograms)).cpu().numpy()
-    scorers = {
+    scorers: dict[str, PoolScorer] = {
         TEACHER: masked_scorer(vectors, gallery.categories, categories, weights),
         FROZEN: cosine_scorer(gallery.features),
         COLOUR: histogram_scorer(gallery.histograms),
@@ -184,68 +243,3 @@ def teacher_size(folder: Path) -> int:
 
 def _sayer(quiet: bool) -> Callable[[str], None]:
     return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
-
-
-def _epoch_line(e: Epoch) -> str:
-    return f"epoch {e.number:3d}  loss {e.loss:.4f}  valid FITB {e.fitb:.3f}  AUC {e.auc:.3f}  {e.seconds:.1f} s"
-
-
-def _metrics(
-    outfits: Outfits, trained: Trained, scores: Mapping[str, Mapping[str, Score]], config: TrainConfig
-) -> dict[str, Any]:
-    return {
-        "outfits": {"variant": outfits.variant, **{s: len(own) for s, own in outfits.sets.items()}},
-        "items": len(outfits.items),
-        "dropped_items": dict(outfits.dropped),
-        "left_out": dict(outfits.left_out),
-        "triplets": trained.triplets,
-        "pairs_without_negative": trained.without_negative,
-        "seed": config.seed,
-        "best_epoch": trained.best.number,
-        "scores": {split: {name: asdict(s) for name, s in own.items()} for split, own in scores.items()},
-        "history": [
-            {"epoch": e.number, "loss": round(e.loss, 6), "fitb": round(e.fitb, 6), "auc": round(e.auc, 6)}
-            for e in trained.history
-        ],
-    }
-
-
-def _card(
-    name: str,
-    outfits: Outfits,
-    spec: BackboneSpec,
-    config: TrainConfig,
-    trained: Trained,
-    scores: Mapping[str, Mapping[str, Score]],
-    shape: HeadShape,
-) -> str:
-    rows = "\n".join(
-        f"| {split} | {who} | {s.fitb:.3f} | {s.auc:.3f} |" for split, own in scores.items() for who, s in own.items()
-    )
-    test = scores["test"][TEACHER]
-    source = f"{spec.weights} weights, package `{spec.package}`" if spec.package else f"{spec.weights} weights"
-    masks = len(trained.model.masks.logits)
-    return f"""# Teacher `{name}`
-
-Version `{{model_version}}`. Product photo in, unit vector of {shape.dim} dimensions out
-({shape.visual_dim} visual, {shape.colour_dim} colour); two products are compared under their categories' mask.
-
-**Use.** Finding products that look right beside another. Not for recognising people, nor for similarity search.
-
-**Made of.** Frozen `{spec.name}` ({source}, kept by reference), an LUV histogram of the product without its
-background, linear heads and {masks} masks, one for each pair of categories. Exponential moving average of the
-trained student, epoch {trained.best.number}.
-
-**Trained on.** {len(outfits.sets["train"]):,} outfits (`{outfits.variant}`), {trained.triplets:,} pairs worn together,
-negatives of the positive's product type drawn by use. Seed {config.seed}. Epoch and settings chosen on valid.
-
-| split | scorer | FITB | AUC |
-| --- | --- | --- | --- |
-{rows}
-
-Test: {test.questions:,} questions, {test.judged:,} judged outfits. Chance is 1 in the number of answers for FITB and
-0.5 for AUC.
-
-**Limits.** Taste is that of the outfits it saw; pairs of categories that never met in an outfit have the plain inner
-product (w = 1). Photos unlike pack shots, such as worn garments, were not measured.
-"""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import torch
 
 from medal_model.backbones import BackboneError, BackboneSpec
@@ -67,19 +69,26 @@ def load_teacher(folder: Path, device: str = "cpu") -> Teacher:
         raise TeacherError(f"{path}: preprocessing: needs input_size and trim")
     if prep != preprocessing(prep["input_size"], prep["trim"]):
         raise TeacherError(f"{path}: preprocessing: {prep} is not what this version does; train the teacher anew")
+    state = _part(tensors, "heads.")
+    hidden = len(state["deep.0.bias"]) if "deep.0.bias" in state else 0
     shape = HeadShape(
-        config["feature_dim"], HISTOGRAM_SIZE, config["visual_dim"], config["colour_dim"], float(config["rho"])
+        config["feature_dim"], HISTOGRAM_SIZE, config["visual_dim"], config["colour_dim"], float(config["rho"]), hidden
     )
     heads = Heads(shape)
-    state = {k.removeprefix("heads."): torch.from_numpy(v.copy()) for k, v in tensors.items() if k.startswith("heads.")}
     try:
         heads.load_state_dict(state)
     except RuntimeError as e:
         raise TeacherError(f"{folder / WEIGHTS_FILE}: {' '.join(str(e).split())}") from e
     try:
-        extractor = Extractor(BackboneSpec.from_dict(config["backbone"]), prep["input_size"], prep["trim"], device)
+        spec = BackboneSpec.from_dict(config["backbone"])
+        extractor = Extractor(spec, prep["input_size"], prep["trim"], device, _part(tensors, "backbone."))
     except BackboneError as e:
         raise TeacherError(f"{path}: backbone: {e}") from e
     if extractor.spec.feature_dim != shape.feature_dim:
         raise TeacherError(f"{path}: feature_dim: is {shape.feature_dim}, the backbone's {extractor.spec.feature_dim}")
     return Teacher(header, extractor, heads)
+
+
+def _part(tensors: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, torch.Tensor]:
+    """Tensors of one part, without its prefix."""
+    return {k.removeprefix(prefix): torch.from_numpy(v.copy()) for k, v in tensors.items() if k.startswith(prefix)}

@@ -46,7 +46,7 @@ def test_train_then_evaluate_on_a_drawn_sample(
     got = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     stored = json.loads((teacher / "metrics.json").read_text())
     assert got["model_version"] == stored["model_version"]
-    assert got["scores"] == stored["scores"]["test"]
+    assert got["scores"]["teacher"] == stored["scores"]["test"]["teacher"]
     (teacher / "config.json").write_text("{}")
     assert run(["evaluate", "--teacher", str(teacher), *where]) == 4
     assert "config.json: format" in capsys.readouterr().err

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from medal_model.evaluation import auc, cosine_scorer, fitb, histogram_scorer, masked_scorer, outfit_scores
-from medal_model.losses import triplet_loss
 from medal_model.meta_spaces import MetaSpaces, pair_matrix
 from medal_model.outfits import Judged, Question
 from medal_model.pairs import all_pairs, pair_index
@@ -120,12 +119,3 @@ def test_baseline_scorers() -> None:
     assert cosine_scorer(x)(left, right) == pytest.approx([0, math.sqrt(0.5), 1])
     h = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]], np.float32)
     assert histogram_scorer(h)(left, right) == pytest.approx([0, math.sqrt(0.5), 1])
-
-
-def test_triplet_loss_by_plain_loops() -> None:
-    positive, negative = torch.tensor([0.5, 0.1]), torch.tensor([[0.4, 0.9], [-0.8, 0.0]])
-    want = sum(max(0.0, 0.3 - float(p) + float(n)) for p, ns in zip(positive, negative, strict=True) for n in ns) / 4
-    assert float(triplet_loss(positive, negative, 0.3)) == pytest.approx(want)
-    assert float(triplet_loss(positive, negative[:, 0], 0.3)) == pytest.approx((0.2 + 0.0) / 2)
-    with pytest.raises(ValueError, match="zero triplets"):
-        triplet_loss(torch.zeros(0), torch.zeros(0), 0.3)

@@ -1,0 +1,74 @@
+"""What the commands on outfits share: options, reading, and faults as one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs.errors import DataError, SettingsError
+
+if TYPE_CHECKING:
+    from medal_model.outfits import Outfits
+
+DEFAULT_CACHE = Path("var/cache/features")
+DEFAULT_WORK = Path("var/training")
+
+OutfitsDir = Annotated[Path, typer.Option("--outfits", help="Folder in the layout of the Polyvore Outfits download.")]
+Variant = Annotated[str, typer.Option("--split", help="nondisjoint or disjoint.")]
+Cache = Annotated[Path, typer.Option(help="Where backbone features are kept between runs.")]
+Taxonomy = Annotated[
+    Path | None, typer.Option("--categories-from", help="Taxonomy file; the product's own where left out.")
+]
+Images = Annotated[Path | None, typer.Option(help="Folder of <item_id>.jpg; OUTFITS/images, else its sibling.")]
+
+
+def images_of(outfits: Path) -> Path:
+    """The images folder of an outfits folder."""
+    inside = outfits / "images"
+    return inside if inside.is_dir() else outfits.parent / "images"
+
+
+def read(folder: Path, variant: str, category: Any, suffix: str = "") -> Outfits:
+    """One variant; what was dropped and left out goes to stderr. Raises OutfitsError."""
+    from medal_model.outfits import read_outfits
+
+    outfits = read_outfits(folder, variant, category, suffix)
+    notes = [f"{n} items dropped: {why}" for why, n in outfits.dropped.items()]
+    notes += [f"{n} left out of {why}" for why, n in outfits.left_out.items()]
+    for note in notes:
+        typer.echo(note, err=True)
+    return outfits
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Faults of input data become one clear line; bad settings likewise."""
+    from medal_model.backbones import BackboneError
+    from medal_model.config import ConfigError
+    from medal_model.export import TeacherError
+    from medal_model.images import ImageError
+    from medal_model.outfits import OutfitsError
+    from medal_model.text import TextError
+    from schemas.taxonomy import TaxonomyError
+
+    try:
+        yield
+    except (ConfigError, BackboneError) as e:
+        raise SettingsError(str(e)) from e
+    except (OutfitsError, TeacherError, TaxonomyError, TextError, ImageError) as e:
+        raise DataError(str(e)) from e
+
+
+def table(title: str, scores: Any) -> None:
+    """Print scores by scorer."""
+    from rich.console import Console
+    from rich.table import Table
+
+    out = Table("scorer", "FITB", "AUC", "questions", "outfits", title=title)
+    for who, s in scores.items():
+        out.add_row(who, f"{s.fitb:.3f}", f"{s.auc:.3f}", f"{s.questions:,}", f"{s.judged:,}")
+    Console().print(out)

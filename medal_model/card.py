@@ -1,0 +1,92 @@
+"""The teacher's card and its metrics: what people, and programs, read beside the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from medal_model.backbones import BackboneSpec
+from medal_model.config import TrainConfig
+from medal_model.evaluation import Score
+from medal_model.outfits import Outfits
+from medal_model.training import Trained
+
+
+def metrics_of(
+    outfits: Outfits, trained: Trained, scores: Mapping[str, Mapping[str, Score]], config: TrainConfig
+) -> dict[str, Any]:
+    """The content of metrics.json."""
+    return {
+        "outfits": {"variant": outfits.variant, **{s: len(own) for s, own in outfits.sets.items()}},
+        "items": len(outfits.items),
+        "dropped_items": dict(outfits.dropped),
+        "left_out": dict(outfits.left_out),
+        "triplets": trained.triplets,
+        "pairs_without_negative": trained.without_negative,
+        "seed": config.seed,
+        "best_epoch": trained.best.number,
+        "scores": {split: {name: asdict(s) for name, s in own.items()} for split, own in scores.items()},
+        "history": [
+            {"epoch": e.number, "loss": round(e.loss, 6), "fitb": round(e.fitb, 6), "auc": round(e.auc, 6)}
+            for e in trained.history
+        ],
+    }
+
+
+def write_card(
+    name: str,
+    outfits: Outfits,
+    spec: BackboneSpec,
+    config: TrainConfig,
+    trained: Trained,
+    scores: Mapping[str, Mapping[str, Score]],
+    with_text: bool,
+) -> str:
+    """The content of model_card.md; `{model_version}` is left to the exporter."""
+    shape = trained.model.heads.shape
+    rows = "\n".join(
+        f"| {split} | {who} | {s.fitb:.3f} | {s.auc:.3f} |" for split, own in scores.items() for who, s in own.items()
+    )
+    test = next(iter(scores["test"].values())) if "test" in scores else None
+    asked = f"Test: {test.questions:,} questions, {test.judged:,} judged outfits. " if test else ""
+    source = f"{spec.weights} weights, package `{spec.package}`" if spec.package else f"{spec.weights} weights"
+    masks = len(trained.model.masks.logits)
+    made = (
+        f"`{spec.name}` trained along, its weights in this folder"
+        if spec.weights == "trained"
+        else f"Frozen `{spec.name}` ({source}, kept by reference)"
+    )
+    terms = ["the triplet loss"]
+    if with_text:
+        terms.append("a term towards frozen text vectors of the titles (training only)")
+    if not config.frozen and config.ssl_weight > 0:
+        terms.append("self-distillation on crops without colour (training only)")
+    return f"""# Teacher `{name}`
+
+Version `{{model_version}}`. Product photo in, unit vector of {shape.dim} dimensions out
+({shape.visual_dim} visual, {shape.colour_dim} colour); two products are compared under their categories' mask.
+
+**Use.** Finding products that look right beside another. Not for recognising people, nor for similarity search.
+
+**Made of.** {made}, an LUV histogram of the product without its background, heads and {masks} masks, one for each
+pair of categories. Exponential moving average of the trained student, epoch {trained.best.number}.
+
+**Photo in.** Decoded upright on white, {"its empty border cut off, " if config.trim else ""}letterboxed to
+{config.input_size} pixels; mean {spec.mean}, standard deviation {spec.std}.
+
+**Trained on.** {len(outfits.sets["train"]):,} outfits (`{outfits.variant}`), {trained.triplets:,} pairs worn together,
+negatives of the positive's product type drawn by use. By {" and ".join(terms)}. Seed {config.seed}. Epoch and
+settings chosen on valid. **Licence.** That of the outfits and photos trained on, and of the backbone's weights: check
+both before use; nothing of either but numbers is in this folder.
+
+| split | scorer | FITB | AUC |
+| --- | --- | --- | --- |
+{rows}
+
+{asked}Chance is 1 in the number of answers for FITB and
+0.5 for AUC.
+
+**Limits.** Taste is that of the outfits it saw; pairs of categories that never met in an outfit have the plain inner
+product (w = 1). Photos unlike pack shots, such as worn garments, were not measured.
+"""

@@ -1,0 +1,243 @@
+"""The whole study: variants × seeds × (MEDAL, its ablations, the baselines), measured once at the end.
+
+Nothing that trains or chooses sees a question of the measured part: it is taken out of the outfits first (unless
+that part is valid, which chooses epochs). Each fitted scorer is asked each question of the part once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from medal_model.baselines import BASELINES, LoopConfig
+from medal_model.config import TrainConfig, make_config
+from medal_model.gallery import Gallery
+from medal_model.inputs import Texts
+from medal_model.measure import Measured, chances, differences, measure, summarise
+from medal_model.outfits import Outfits
+from medal_model.report_table import Evaluation, Kind, Line, PoolFacts
+from medal_model.retrieval import RetrievalTask, retrieval_task
+from medal_model.scorers import MaskedScorer, PoolScorer, masked_scorer
+from medal_model.student import MedalModel
+from medal_model.training import embed_gallery, train
+
+MEDAL = "MEDAL"
+# An ablation's override that is no setting: measure the student of the same run.
+STUDENT: Mapping[str, object] = {"weights": "student"}
+ABLATIONS: Mapping[str, Mapping[str, object]] = {
+    "− masks": {"masks": False},
+    "− colour": {"colour": False},
+    "student instead of teacher": STUDENT,
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One variant's outfits, the items by row and, where there is one, their text table."""
+
+    outfits: Outfits
+    gallery: Gallery
+    texts: Texts | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Scorers of one training run."""
+
+    teacher: PoolScorer
+    student: PoolScorer
+
+
+# (variant, categories, settings) to scorers over the variant's gallery.
+Fit = Callable[[Variant, Sequence[str], TrainConfig], Fitted]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run: MEDAL with `seeds`, baselines and ablations with `side_seeds` (the student with MEDAL's own).
+    `retrieval`: also rank pools. `commands` and `notes` go into the report."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    side_seeds: tuple[int, ...] = (0,)
+    part: str = "test"
+    baselines: tuple[str, ...] = tuple(BASELINES)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    retrieval: bool = True
+    commands: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def like(self, config: TrainConfig) -> Plan:
+        """The same plan with baselines as large as MEDAL and trained on as much. Rates, margins and dropout stay the
+        baselines' own: they were chosen for them."""
+        loop = replace(
+            self.loop, hidden=config.hidden, epochs=config.epochs, patience=config.patience,
+            batch_size=config.batch_size, negatives=config.negatives,
+        )  # fmt: skip
+        return replace(self, loop=loop)
+
+
+@dataclass(frozen=True)
+class _Run:
+    name: str
+    kind: Kind
+    seeds: tuple[int, ...]
+    scorers: tuple[PoolScorer, ...]
+    seconds: float
+
+
+def run_study(
+    variants: Mapping[str, Variant],
+    categories: Sequence[str],
+    config: TrainConfig,
+    plan: Plan,
+    ablations: Mapping[str, Mapping[str, object]] | None = None,
+    *,
+    fit: Fit | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Evaluation:
+    """Fit everything on train and valid, then measure it on the plan's part.
+
+    `ablations` are overrides of the configuration by name, or `STUDENT`. Raises ValueError for an unknown baseline,
+    an unknown key of an ablation or nothing to train on.
+    """
+    if unknown := set(plan.baselines) - set(BASELINES):
+        raise ValueError(f"unknown baselines {sorted(unknown)}; there are {', '.join(BASELINES)}")
+    settings = {name: _settings(name, o, config) for name, o in (ablations or {}).items()}
+    fitted: dict[str, list[_Run]] = {}
+    for name, variant in variants.items():
+        apart = replace(variant, outfits=set_apart(variant.outfits, plan.part))
+        runs = _medal(apart, categories, config, plan, settings, fit or fit_medal)
+        fitted[name] = [*runs, *fit_baselines(apart, categories, plan)]
+        for run in fitted[name]:
+            say(f"{name}: fitted {run.name} ({len(run.seeds)} seed{'s' if len(run.seeds) > 1 else ''})")
+    measured = {}
+    for name, variant in variants.items():
+        tasks = tasks_of(variant, plan.part) if plan.retrieval else ()
+        measured[name] = [
+            (run, [measure(variant.outfits, plan.part, variant.gallery.rows, s, tasks) for s in run.scorers])
+            for run in fitted[name]
+        ]
+    return gather(measured, plan.part, plan.commands, plan.notes)
+
+
+def compare_scorer(
+    name: str, variant_name: str, variant: Variant, categories: Sequence[str], scorer: PoolScorer, plan: Plan
+) -> Evaluation:
+    """One finished scorer beside the plan's baselines, on one variant."""
+    apart = replace(variant, outfits=set_apart(variant.outfits, plan.part))
+    runs = [_Run(name, "medal", (), (scorer,), 0.0), *fit_baselines(apart, categories, plan)]
+    tasks = tasks_of(variant, plan.part) if plan.retrieval else ()
+    rows = variant.gallery.rows
+    measured = [(r, [measure(variant.outfits, plan.part, rows, s, tasks) for s in r.scorers]) for r in runs]
+    return gather({variant_name: measured}, plan.part, plan.commands, plan.notes)
+
+
+def set_apart(outfits: Outfits, part: str) -> Outfits:
+    """The same outfits without the questions and outfits of `test`, where that is measured: what training may see."""
+    if part != "test":
+        return outfits
+    return replace(
+        outfits,
+        sets={s: own for s, own in outfits.sets.items() if s != part},
+        questions={s: own for s, own in outfits.questions.items() if s != part},
+        judged={s: own for s, own in outfits.judged.items() if s != part},
+    )
+
+
+def fit_medal(variant: Variant, categories: Sequence[str], config: TrainConfig) -> Fitted:
+    """Teacher and student of one run on the gallery's features."""
+    trained = train(variant.outfits, variant.gallery, categories, config, texts=variant.texts)
+    return Fitted(_scorer(trained.model, variant.gallery), _scorer(trained.student, variant.gallery))
+
+
+def fit_baselines(variant: Variant, categories: Sequence[str], plan: Plan) -> list[_Run]:
+    """The plan's baselines, each with the side seeds."""
+    runs = []
+    for name in plan.baselines:
+        begun = time.monotonic()
+        scorers = tuple(
+            BASELINES[name](plan.loop, variant.texts).fit(variant.outfits, variant.gallery, categories, seed)
+            for seed in plan.side_seeds
+        )
+        runs.append(_Run(name, "baseline", plan.side_seeds, scorers, (time.monotonic() - begun) / len(scorers)))
+    return runs
+
+
+def tasks_of(variant: Variant, part: str) -> tuple[RetrievalTask, ...]:
+    """Both kinds of pools."""
+    rows = variant.gallery.rows
+    return (retrieval_task(variant.outfits, part, rows, "fine"), retrieval_task(variant.outfits, part, rows, "type"))
+
+
+def gather(
+    measured: Mapping[str, Sequence[tuple[_Run, Sequence[Measured]]]],
+    part: str,
+    commands: tuple[str, ...],
+    notes: tuple[str, ...],
+) -> Evaluation:
+    """Intervals of all measurements, by variant; the first run of each is MEDAL's."""
+    variants = list(measured)
+    lines = []
+    for n, (run, _) in enumerate(measured[variants[0]]):
+        figures, lead = {}, {}
+        for v in variants:
+            own, medal = measured[v][n][1], measured[v][0][1]
+            figures.update({f"{v}_{k}": i for k, i in summarise(own).items()})
+            if n:
+                lead.update({f"{v}_{k}": i for k, i in differences(medal, own).items()})
+        seconds = float(np.mean([measured[v][n][0].seconds for v in variants]))
+        lines.append(Line(run.name, run.kind, _ordered(figures), run.seeds, lead, seconds))
+    firsts = {v: measured[v][0][1][0] for v in variants}
+    chance = {f"{v}_{k}": x for v, m in firsts.items() for k, x in chances(m).items()}
+    pools = {f"{v}_{r.task.pool}": _facts(r.task) for v, m in firsts.items() for r in m.retrieved}
+    return Evaluation(part, tuple(lines), chance, pools, commands, notes)
+
+
+def _medal(
+    variant: Variant,
+    categories: Sequence[str],
+    config: TrainConfig,
+    plan: Plan,
+    settings: Mapping[str, TrainConfig | None],
+    fit: Fit,
+) -> list[_Run]:
+    """MEDAL with all seeds, then each ablation; None stands for the student of MEDAL's own runs."""
+    begun = time.monotonic()
+    own = {seed: fit(variant, categories, replace(config, seed=seed)) for seed in plan.seeds}
+    seconds = (time.monotonic() - begun) / len(own)
+    runs = [_Run(MEDAL, "medal", plan.seeds, tuple(f.teacher for f in own.values()), seconds)]
+    for name, changed in settings.items():
+        begun = time.monotonic()
+        if changed is None:
+            runs.append(_Run(name, "ablation", plan.seeds, tuple(f.student for f in own.values()), seconds))
+            continue
+        scorers = tuple(fit(variant, categories, replace(changed, seed=s)).teacher for s in plan.side_seeds)
+        runs.append(_Run(name, "ablation", plan.side_seeds, scorers, (time.monotonic() - begun) / len(scorers)))
+    return runs
+
+
+def _settings(name: str, overrides: Mapping[str, object], config: TrainConfig) -> TrainConfig | None:
+    if dict(overrides) == dict(STUDENT):
+        return None
+    values: dict[str, Any] = {**config.to_dict(), **overrides}
+    return make_config(values, f"ablation {name}")
+
+
+def _scorer(model: MedalModel, gallery: Gallery) -> MaskedScorer:
+    weights = np.asarray(model.masks.weights().detach().cpu().numpy(), dtype=np.float32)
+    return masked_scorer(embed_gallery(model, gallery), gallery.categories, model.categories, weights)
+
+
+def _ordered(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """FITB and AUC of all variants first."""
+    return dict(sorted(figures.items(), key=lambda x: not x[0].endswith(("_fitb", "_auc"))))
+
+
+def _facts(task: RetrievalTask) -> PoolFacts:
+    sizes = sorted(len(task.pools[c]) for c in range(len(task.names)))
+    many = len(sizes)
+    return PoolFacts(task.rule, len(task.answers), many, task.seed, sizes[0], sizes[many // 2], sizes[-1])

@@ -1,0 +1,58 @@
+"""A table of frozen text vectors by item id: what brings titles into training. It is not used at inference.
+
+One safetensors file: `vectors` float32 [N, T], unit rows; metadata `ids` (JSON list of N) and `encoder`, its name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from medal_model.gallery import Arrays, Gallery
+from medal_model.inputs import Texts
+
+
+class TextError(ValueError):
+    """A text table or encoder that cannot be used; the message names the file and the next step."""
+
+
+def write_table(path: Path, vectors: Mapping[str, Arrays], encoder: str) -> None:
+    """Write vectors [T] by item id, whole or not at all. Raises TextError for an empty table."""
+    if not vectors:
+        raise TextError(f"{path}: not one item has a title; no table is written")
+    rows = np.stack(list(vectors.values())).astype(np.float32)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".tmp")
+    save_file({"vectors": rows}, beside, metadata={"ids": json.dumps(list(vectors)), "encoder": encoder})
+    os.replace(beside, path)
+
+
+def read_texts(path: Path, gallery: Gallery) -> Texts:
+    """The table's vectors by the gallery's rows; rows without one are told apart.
+
+    Raises TextError for a missing or damaged file, or one that knows none of the items.
+    """
+    try:
+        with safe_open(path, framework="numpy") as f:
+            meta, vectors = f.metadata() or {}, f.get_tensor("vectors")
+        ids = json.loads(meta["ids"])
+    except FileNotFoundError as e:
+        raise TextError(f"{path}: no such file; make it with `medal text-table`") from e
+    except (SafetensorError, OSError, KeyError, ValueError) as e:
+        raise TextError(f"{path}: is no text table ({e}); make it anew with `medal text-table`") from e
+    if vectors.ndim != 2 or len(ids) != len(vectors) or not np.isfinite(vectors).all():
+        raise TextError(f"{path}: vectors: must be finite [N, T] with an id for each row, is {vectors.shape}")
+    at = {str(item_id): n for n, item_id in enumerate(ids)}
+    told = np.array([i in at for i in gallery.ids], dtype=bool)
+    if not told.any():
+        raise TextError(f"{path}: has none of the {len(gallery.ids):,} items; was it made from these outfits?")
+    rows = np.zeros((len(gallery.ids), vectors.shape[1]), np.float32)
+    rows[told] = vectors[[at[i] for i in gallery.ids if i in at]]
+    return Texts(rows, told)

@@ -1,0 +1,124 @@
+"""Baselines on a world with planted compatibility, and the study's table of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from compatibility_world import CATEGORIES, draw_world
+
+from medal_model.baselines import BASELINES, LoopConfig
+from medal_model.config import TrainConfig
+from medal_model.evaluation import evaluate
+from medal_model.inputs import Texts
+from medal_model.report_table import Evaluation, to_html, to_json, to_markdown, verdict
+from medal_model.scorers import cosine_scorer, random_scorer
+from medal_model.study import STUDENT, Fitted, Plan, Variant, run_study, set_apart
+
+OUTFITS, GALLERY = draw_world()
+LOOP = LoopConfig(epochs=12, batch_size=256, dim=16)
+LEARNT = ("plain triplet", "Type-aware", "SCE-Net averaged", "CSA-Net")
+PAIRS = (np.arange(100), np.arange(100)[::-1].copy())
+
+
+@pytest.mark.parametrize("name", LEARNT)
+def test_learnt_baselines_find_the_planted_styles_and_repeat_by_seed(name: str) -> None:
+    apart = set_apart(OUTFITS, "test")  # a look at a test question would be a KeyError
+    scorer, again, other = (BASELINES[name](LOOP).fit(apart, GALLERY, CATEGORIES, s) for s in (0, 0, 1))
+    score = evaluate(OUTFITS, "test", GALLERY.rows, scorer)
+    assert score.fitb > 0.25 + 0.15  # four standard errors
+    assert score.auc > 0.5 + 0.1
+    assert np.array_equal(scorer(*PAIRS), again(*PAIRS))
+    assert not np.array_equal(scorer(*PAIRS), other(*PAIRS))
+
+
+def test_untrained_baselines_have_nothing_to_find() -> None:
+    for name in set(BASELINES) - set(LEARNT):
+        score = evaluate(OUTFITS, "test", GALLERY.rows, BASELINES[name]().fit(OUTFITS, GALLERY, CATEGORIES, 0))
+        assert abs(score.auc - 0.5) < 0.2, name
+
+
+def test_popularity_counts_train_outfits() -> None:
+    scorer = BASELINES["popularity"]().fit(OUTFITS, GALLERY, CATEGORIES, 0)
+    use = [sum(i in o for o in OUTFITS.sets["train"]) for i in GALLERY.ids]
+    assert scorer(np.array([3]), np.array([50]))[0] == (use[3] + use[50]) / 2
+
+
+def test_text_changes_type_aware_alone() -> None:
+    words = np.random.default_rng(0).normal(size=(len(GALLERY.ids), 5)).astype(np.float32)
+    texts = Texts(words, np.arange(len(GALLERY.ids)) % 4 > 0)
+    short = replace(LOOP, epochs=2)
+    for name in ("Type-aware", "plain triplet"):
+        with_text, without = (BASELINES[name](short, t).fit(OUTFITS, GALLERY, CATEGORIES, 0) for t in (texts, None))
+        assert np.array_equal(with_text(*PAIRS), without(*PAIRS)) is (name == "plain triplet")
+
+
+def _fit(variant: Variant, categories: object, config: TrainConfig) -> Fitted:
+    """In MEDAL's place: the planted styles seen through noise by seed; without masks nothing is seen."""
+    assert "test" not in variant.outfits.questions
+    if not config.masks:
+        return Fitted(random_scorer(config.seed), random_scorer(9))
+    noise = np.random.default_rng(config.seed).normal(0, 0.3, variant.gallery.features.shape).astype(np.float32)
+    return Fitted(cosine_scorer(variant.gallery.features + noise), random_scorer(config.seed))
+
+
+@pytest.fixture(scope="module")
+def study() -> Evaluation:
+    plan = Plan(seeds=(0, 1, 2), baselines=("random", "plain triplet"), loop=LOOP, commands=("medal study",))
+    other = Variant(replace(OUTFITS, variant="disjoint"), GALLERY)
+    variants = {"nondisjoint": Variant(OUTFITS, GALLERY), "disjoint": other}
+    ablations = {"− masks": {"masks": False}, "student instead of teacher": STUDENT}
+    return run_study(variants, CATEGORIES, TrainConfig(), plan, ablations, fit=_fit)
+
+
+def test_json_has_the_promised_layout(study: Evaluation) -> None:
+    got = json.loads(to_json(study))
+    keys = {"nondisjoint_fitb", "nondisjoint_auc", "disjoint_fitb", "disjoint_auc"}
+    assert set(got["medal"]) == keys
+    assert {n: set(v) for n, v in got["baselines"].items()} == {"random": keys, "plain triplet": keys}
+    assert {n: set(v) for n, v in got["ablations"].items()} == {"− masks": keys, "student instead of teacher": keys}
+    assert got["seeds"]["MEDAL"] == got["seeds"]["student instead of teacher"] == [0, 1, 2]
+    assert got["seeds"]["random"] == got["seeds"]["− masks"] == [0]
+    for name in got["intervals_95"]:
+        own = got["medal"] if name == "MEDAL" else {**got["baselines"], **got["ablations"]}[name]
+        assert all(got["intervals_95"][name][k][0] <= own[k] <= got["intervals_95"][name][k][1] for k in keys)
+    assert set(got["pools"]) == {"nondisjoint_fine", "nondisjoint_type", "disjoint_fine", "disjoint_type"}
+    assert set(got["pools"]["nondisjoint_fine"]) >= {"rule", "queries", "categories", "seed"}
+
+
+def test_the_table_says_what_medal_is_not_above(study: Evaluation) -> None:
+    # The plain triplet learns the world; what stands in MEDAL's place sees no rotation.
+    line = next(x for x in study.lines if x.name == "plain triplet")
+    medal = study.lines[0]
+    assert medal.figures["nondisjoint_auc"].value < line.figures["nondisjoint_auc"].value
+    want = (
+        f"plain triplet in nondisjoint AUC ({medal.figures['nondisjoint_auc'].value:.3f} against "
+        f"{line.figures['nondisjoint_auc'].value:.3f})"
+    )
+    for text in (" ".join(verdict(study)), to_markdown(study), to_html(study)):
+        assert "MEDAL is not above the baseline" in text
+        assert want in text
+    alone = replace(study, lines=tuple(x for x in study.lines if x.name in ("MEDAL", "plain triplet")))
+    turned = replace(
+        alone, lines=(replace(line, kind="medal", name="MEDAL"), replace(medal, kind="baseline", name="x"))
+    )
+    assert verdict(turned)[0] == "MEDAL is above every baseline in FITB and AUC."
+
+
+def test_the_best_of_each_column_is_bold_and_medals_row_is_marked(study: Evaluation) -> None:
+    rows = [r for r in to_markdown(study).split("## Retrieval")[0].splitlines() if r.startswith("| ")][2:]
+    assert rows[0].startswith("| **▸ MEDAL**")
+    best = max(study.lines, key=lambda x: x.figures["nondisjoint_fitb"].value)
+    at = study.lines.index(best)
+    assert f"**{best.figures['nondisjoint_fitb']}**" in rows[at]
+    assert to_html(study).count("<tr class=medal>") == 1 + len(study.pools)
+
+
+def test_unknown_baselines_and_settings_are_refused() -> None:
+    variants = {"nondisjoint": Variant(OUTFITS, GALLERY)}
+    with pytest.raises(ValueError, match="unknown baselines"):
+        run_study(variants, CATEGORIES, TrainConfig(), Plan(baselines=("best",)), fit=_fit)
+    with pytest.raises(ValueError, match="ablation x: unknown key maks"):
+        run_study(variants, CATEGORIES, TrainConfig(), Plan(baselines=()), {"x": {"maks": False}}, fit=_fit)

@@ -1,0 +1,312 @@
+"""The trainer: who gets which gradient, the moving average, resuming, several processes, the curriculum, crops."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from compatibility_world import CATEGORIES, draw_world
+
+from medal_model import checkpoints
+from medal_model.backbones import load_backbone, random_spec
+from medal_model.config import PRESETS, ConfigError, TrainConfig, make_config, preset, read_config
+from medal_model.crops import cut, garment_boxes, shuffle_tiles, without_colour
+from medal_model.curriculum import teacher_temperature, views_at, warmed_cosine
+from medal_model.gallery import Gallery
+from medal_model.inputs import Network, Texts
+from medal_model.outfits import Outfits
+from medal_model.steps import metric_term, self_term
+from medal_model.student import follow, make_teacher
+from medal_model.training import Trainer
+
+SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 128, "negatives": 2, "patience": 10, "warmup": 2}
+
+
+def tiny(**changes: Any) -> TrainConfig:
+    return make_config({**preset("tiny_test"), "epoch_steps": 3, **changes})
+
+
+def pictures(many: int, size: int = 64) -> torch.Tensor:
+    """Grey ground, a garment of one colour in the middle."""
+    rng = np.random.default_rng(0)
+    x = np.full((many, 3, size, size), 245, np.uint8)
+    for n in range(many):
+        x[n, :, 16:48, 20:44] = rng.integers(0, 200, 3)[:, None, None]
+        x[n, :, 20:44:4, 24:40] = rng.integers(0, 200, 3)[:, None, None]
+    return torch.from_numpy(x)
+
+
+def whole(config: TrainConfig, texts: bool = True, seen: int = 24) -> Trainer:
+    """A trainer of the whole network on a small drawn world."""
+    outfits, gallery = draw_world(per_kind=6, outfits=40)
+    spec = random_spec(config.backbone)
+    backbone = load_backbone(spec)
+    pixels = pictures(len(gallery.ids))
+    with torch.inference_mode():
+        features = backbone(pixels.float() / 255).numpy()
+    gallery = Gallery(gallery.ids, gallery.categories, features, gallery.histograms)
+    network = Network(backbone, spec.mean, spec.std, pixels, np.arange(seen))
+    rng = np.random.default_rng(1)
+    table = Texts(rng.normal(size=(len(gallery.ids), 12)).astype(np.float32), np.ones(len(gallery.ids), bool))
+    return Trainer(outfits, gallery, CATEGORIES, config, network=network, texts=table if texts else None)
+
+
+def cached(config: TrainConfig) -> Trainer:
+    """A trainer of heads and masks on a small drawn world."""
+    outfits, gallery = draw_world(per_kind=6, outfits=60)
+    return Trainer(outfits, gallery, CATEGORIES, config)
+
+
+def touched(trainer: Trainer) -> set[str]:
+    """Parts of the student (and the teacher) that hold a gradient other than zero."""
+    found = {
+        name
+        for name, own in trainer.parts.items()
+        if any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in own)
+    }
+    return found | ({"teacher"} if any(p.grad is not None for p in trainer.teacher.parameters()) else set())
+
+
+def test_the_triplet_and_text_terms_reach_all_but_the_self_supervised_head() -> None:
+    trainer = whole(tiny())
+    trainer.student.train()
+    batch = next(iter(trainer._batches(1)))
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # masks at w = 1 would get almost no gradient from a symmetric start
+        trainer.student.masks.logits.normal_(generator=rng)
+    metric_term(trainer.student, trainer.projection, trainer.inputs, batch, trainer.config, rng).loss.backward()
+    assert touched(trainer) == {"backbone", "visual", "colour", "masks", "text"}
+
+
+def test_the_self_supervised_term_reaches_backbone_and_its_head_alone() -> None:
+    trainer = whole(tiny())
+    trainer.student.train()
+    views = views_at(0.0, 2, 0.5, 0.3)
+    self_term(
+        trainer.student, trainer.teacher, trainer.centre, trainer.inputs, torch.arange(8), views, 0.04,
+        trainer.config, torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    assert touched(trainer) == {"backbone", "dino"}
+
+
+def test_text_vectors_are_data_and_no_parameter() -> None:
+    trainer = whole(tiny())
+    held = {p.data_ptr() for group in trainer.optimiser.param_groups for p in group["params"]}
+    assert trainer.inputs.text is not None
+    assert not trainer.inputs.text.requires_grad
+    assert trainer.inputs.text.data_ptr() not in held
+    assert not held & {p.data_ptr() for p in trainer.teacher.parameters()}
+    assert whole(tiny(), texts=False).projection is None
+
+
+def test_teacher_and_student_share_no_storage_and_the_average_is_exact() -> None:
+    student = whole(tiny()).student
+    teacher = make_teacher(student)
+    assert not {t.data_ptr() for t in teacher.state_dict().values()} & {
+        t.data_ptr() for t in student.state_dict().values()
+    }
+    assert not teacher.training
+    with torch.no_grad():
+        for p in student.parameters():
+            p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(1)))
+        for b in student.buffers():
+            b.add_(1)
+    before = {k: v.clone() for k, v in teacher.named_parameters()}
+    follow(teacher, student, 0.9)
+    for name, p in teacher.named_parameters():
+        assert torch.equal(p, before[name].mul(0.9).add(student.get_parameter(name), alpha=1.0 - 0.9)), name
+        assert not p.requires_grad
+    for name, b in teacher.named_buffers():
+        assert torch.equal(b, student.get_buffer(name)), name
+
+
+def test_training_goes_to_the_end_and_watches_itself() -> None:
+    trained = whole(tiny(seed=3)).run()
+    assert [e.number for e in trained.history] == [1, 2, 3]
+    for e in trained.history:
+        assert 0 < e.readings.ssl < 1.5
+        assert 0 <= e.readings.entropy <= 1
+        assert set(e.readings.gradients) == {"backbone", "dino", "visual", "colour", "masks", "text"}
+    assert trained.best.score == max(e.score for e in trained.history)
+
+
+@pytest.mark.parametrize("kind", ["whole network", "cached features"])
+def test_a_resumed_run_equals_an_uninterrupted_one(kind: str, tmp_path: Path) -> None:
+    def make(folder: Path | None) -> Trainer:
+        trainer = whole(tiny()) if kind == "whole network" else cached(make_config(SMALL))
+        trainer.folder = folder
+        return trainer
+
+    straight = make(None).run()
+
+    def stop(epoch: Any) -> None:
+        if epoch.number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path).run(stop)
+    torch.load(tmp_path / checkpoints.FILE, weights_only=True)
+    resumed = make(tmp_path).run()
+    timeless = [[dataclasses.replace(e, seconds=0.0) for e in t.history] for t in (straight, resumed)]
+    assert repr(timeless[0]) == repr(timeless[1])
+    for name, value in straight.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda p: p.write_bytes(b"PK nothing"), "cannot be read as a checkpoint"),
+        (lambda p: torch.save({"format": 99}, p), "no checkpoint of this version"),
+        (lambda p: torch.save({"format": checkpoints.FORMAT, "run": "other"}, p), "another configuration"),
+    ],
+)
+def test_a_checkpoint_that_is_not_ours_is_refused(spoil: Any, said: str, tmp_path: Path) -> None:
+    spoil(tmp_path / checkpoints.FILE)
+    outfits, gallery = draw_world(per_kind=6, outfits=60)
+    with pytest.raises(ValueError, match=said):
+        Trainer(outfits, gallery, CATEGORIES, make_config(SMALL), folder=tmp_path).run()
+
+
+WORKER = """
+import sys, torch
+from torch import distributed as dist
+sys.path[:0] = {paths!r}
+if {world} > 1:
+    dist.init_process_group("gloo", init_method="tcp://127.0.0.1:{port}", rank=int(sys.argv[1]), world_size={world})
+torch.set_num_threads(1)
+from test_model_training import SMALL, cached, make_config, tiny, whole
+if {ssl}:
+    trainer = whole(tiny(epochs=2))
+else:
+    trainer = cached(make_config({{**SMALL, "drop": 0.0}}))
+trained = trainer.run()
+if sys.argv[1] == "0":
+    torch.save({{k: v for k, v in trained.model.state_dict().items()}}, sys.argv[2])
+"""
+
+
+def _run_worker(world: int, ssl: bool, out: Path) -> dict[str, torch.Tensor]:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    here = Path(__file__).parent
+    code = WORKER.format(paths=[str(here), str(here.parent)], world=world, port=port, ssl=ssl)
+    env = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    running = [subprocess.Popen([sys.executable, "-c", code, str(r), str(out)], env=env) for r in range(world)]
+    assert [p.wait(300) for p in running] == [0] * world
+    state: dict[str, torch.Tensor] = torch.load(out, weights_only=True)
+    return state
+
+
+def test_two_processes_train_the_same_teacher_as_one(tmp_path: Path) -> None:
+    one, two = (_run_worker(world, False, tmp_path / f"{world}.pt") for world in (1, 2))
+    for name, value in one.items():
+        if name.startswith(("heads.visual", "heads.colour", "masks")):
+            assert torch.allclose(value, two[name], atol=2e-4), name
+
+
+def test_two_processes_share_the_self_supervised_batch(tmp_path: Path) -> None:
+    state = _run_worker(2, True, tmp_path / "ssl.pt")
+    assert all(bool(torch.isfinite(v.float()).all()) for v in state.values())
+
+
+def test_local_crops_stay_on_the_garment() -> None:
+    front = torch.zeros(50, 64, 64, dtype=torch.bool)
+    front[:, 16:48, 20:44] = True
+    rng = torch.Generator().manual_seed(0)
+    boxes = garment_boxes(front, (0.05, 0.25), rng, on_garment=True)
+    for left, top, w, h in boxes.tolist():
+        assert min(left, top) >= 0
+        assert max(left + w, top + h) <= 1 + 1e-6
+        own = front[0, int(top * 64) : round((top + h) * 64), int(left * 64) : round((left + w) * 64)]
+        assert float(own.float().mean()) >= 0.5
+    with pytest.raises(ValueError, match="scale"):
+        garment_boxes(front, (0.5, 0.2), rng, on_garment=False)
+
+
+def test_a_cut_is_the_box_and_a_mirror_mirrors() -> None:
+    x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    box = torch.tensor([[0.25, 0.5, 0.5, 0.5]])
+    assert torch.allclose(cut(x, box, 8), x[:, :, 8:16, 4:12], atol=1e-5)
+    assert torch.allclose(cut(x, box, 8, torch.tensor([True])), x[:, :, 8:16, 4:12].flip(-1), atol=1e-5)
+
+
+def test_views_lose_colour_but_not_shape_and_tiles_lose_shape_but_not_pixels() -> None:
+    grey = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(2)).expand(200, 3, 32, 32)
+    out = without_colour(grey, torch.Generator().manual_seed(3))
+    assert float((out - out.mean(1, keepdim=True)).abs().max()) < 1e-5  # grey stays grey under any hue
+    red = torch.tensor([0.8, 0.1, 0.1]).view(1, 3, 1, 1).expand(400, 3, 8, 8)
+    hues = without_colour(red, torch.Generator().manual_seed(4)).mean((0, 2, 3))
+    assert float(hues.max() - hues.min()) < 0.08  # a colour's mean over draws is no colour
+    x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(5))
+    shuffled = shuffle_tiles(x, torch.tensor([True, False]), torch.Generator().manual_seed(6))
+    assert torch.equal(shuffled[1], x[1])
+    assert not torch.equal(shuffled[0], x[0])
+    assert torch.equal(shuffled[0].flatten().sort().values, x[0].flatten().sort().values)
+
+
+def test_the_curriculum_goes_from_local_to_global() -> None:
+    start, middle, end = (views_at(p, 8, 0.5, 0.3) for p in (0.0, 0.5, 1.0))
+    assert (start.local_crops, end.local_crops) == (8, 4)
+    assert start.local_scale < middle.local_scale < end.local_scale
+    assert (start.local_weight, end.local_weight) == (1.0, 0.5)
+    assert (start.shape_suppression, middle.shape_suppression, end.shape_suppression) == (0.3, 0.0, 0.0)
+    assert views_at(0.5, 0, 0.5, 0.0).local_crops == 0
+    assert [round(warmed_cosine(s, 2, 10, 0.1), 3) for s in (0, 1, 2, 10)] == [0.5, 1.0, 1.0, 0.1]
+    assert [teacher_temperature(p, 0.04, 0.07, 0.3) for p in (0.0, 0.15, 0.5)] == pytest.approx([0.04, 0.055, 0.07])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_a_valid_configuration(name: str) -> None:
+    assert read_config(None, {"preset": name}) == make_config(preset(name))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"preset": "vit_l"}, "preset 'vit_l' is unknown"),
+        ({"lerning_rate": 1.0}, "unknown key lerning_rate"),
+        ({"balance": "magic"}, "balance must be one of centre, sinkhorn"),
+        ({"ssl_weight": 1.0}, "needs frozen: false"),
+        ({"teacher_temperature_start": 0.2}, "above teacher_temperature"),
+        ({"drop": 2.0}, "drop must be from 0"),
+        ({"frozen": "yes"}, "frozen must be of type bool"),
+    ],
+)
+def test_a_configuration_that_cannot_be_names_its_key(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read_config(None, values)
+
+
+def test_a_device_that_is_not_there_is_an_error() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    outfits, gallery = draw_world(per_kind=6, outfits=60)
+    with pytest.raises(ValueError, match="torch sees no GPU"):
+        Trainer(outfits, gallery, CATEGORIES, make_config({**SMALL, "device": "cuda"}))
+
+
+@pytest.mark.parametrize(("switch", "part"), [("masks", "masks"), ("colour", "colour")])
+def test_an_ablation_leaves_its_part_untrained(switch: str, part: str) -> None:
+    outfits, gallery = draw_world(per_kind=6, outfits=60)
+    trainer = Trainer(outfits, gallery, CATEGORIES, make_config({**SMALL, switch: False, "epochs": 1}))
+    assert part not in trainer.parts
+    trained = trainer.run()
+    if switch == "masks":
+        assert torch.equal(trained.model.masks.weights(), torch.ones_like(trained.model.masks.weights()))
+    else:
+        assert not trained.model.heads.project(*_probe(trained, outfits, gallery))[:, 96:].any()
+
+
+def _probe(trained: Any, outfits: Outfits, gallery: Gallery) -> tuple[torch.Tensor, torch.Tensor]:
+    assert outfits.items
+    return trained.model.heads.inputs(torch.from_numpy(gallery.features), torch.from_numpy(gallery.histograms))
