@@ -5,6 +5,7 @@ One safetensors file: `vectors` float32 [N, T], unit rows; metadata `ids` (JSON 
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Mapping
@@ -17,9 +18,15 @@ from safetensors.numpy import save_file
 from medal_model.gallery import Arrays, Gallery
 from medal_model.inputs import Texts
 
+METADATA = "polyvore_item_metadata.json"
+
+
+class EncoderError(ValueError):
+    """A text encoder whose package or weights are not there; the message says what to do."""
+
 
 class TextError(ValueError):
-    """A text table or encoder that cannot be used; the message names the file and the next step."""
+    """A text table or titles that cannot be used; the message names the file and the next step."""
 
 
 def write_table(path: Path, vectors: Mapping[str, Arrays], encoder: str) -> None:
@@ -56,3 +63,39 @@ def read_texts(path: Path, gallery: Gallery) -> Texts:
     rows = np.zeros((len(gallery.ids), vectors.shape[1]), np.float32)
     rows[told] = vectors[[at[i] for i in gallery.ids if i in at]]
     return Texts(rows, told)
+
+
+def read_titles(path: Path) -> tuple[dict[str, str], int]:
+    """Titles by item id, and how many items have none. `path` is a CSV with item_id and title, or an outfits folder
+    (`title`, else `url_name`, of polyvore_item_metadata.json). Raises TextError naming the file and column or key."""
+    return _titles_of_folder(path / METADATA) if path.is_dir() else _titles_of_csv(path)
+
+
+def _titles_of_folder(path: Path) -> tuple[dict[str, str], int]:
+    try:
+        items = json.loads(path.read_text(encoding="utf-8"))
+        named = {str(i): str(m.get("title") or m.get("url_name") or "").strip() for i, m in items.items()}
+    except FileNotFoundError as e:
+        raise TextError(f"{path}: no such file; needs an outfits folder or a CSV with item_id and title") from e
+    except (OSError, UnicodeDecodeError, ValueError, AttributeError) as e:
+        raise TextError(f"{path}: cannot be read as items with titles: {e}") from e
+    return _told(named)
+
+
+def _titles_of_csv(path: Path) -> tuple[dict[str, str], int]:
+    try:
+        with path.open(encoding="utf-8", newline="") as f:
+            reader = csv.DictReader(f)
+            if missing := {"item_id", "title"} - set(reader.fieldnames or ()):
+                raise TextError(f"{path}: has no column {', '.join(sorted(missing))}")
+            named = {str(r["item_id"]): (r["title"] or "").strip() for r in reader}
+    except FileNotFoundError as e:
+        raise TextError(f"{path}: no such file; needs an outfits folder or a CSV with item_id and title") from e
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise TextError(f"{path}: cannot be read as CSV: {e}") from e
+    return _told(named)
+
+
+def _told(named: Mapping[str, str]) -> tuple[dict[str, str], int]:
+    kept = {i: t for i, t in named.items() if t}
+    return kept, len(named) - len(kept)

@@ -52,12 +52,12 @@ def faults() -> Iterator[None]:
     from medal_model.export import TeacherError
     from medal_model.images import ImageError
     from medal_model.outfits import OutfitsError
-    from medal_model.text import TextError
+    from medal_model.text import EncoderError, TextError
     from schemas.taxonomy import TaxonomyError
 
     try:
         yield
-    except (ConfigError, BackboneError) as e:
+    except (ConfigError, BackboneError, EncoderError) as e:
         raise SettingsError(str(e)) from e
     except (OutfitsError, TeacherError, TaxonomyError, TextError, ImageError) as e:
         raise DataError(str(e)) from e

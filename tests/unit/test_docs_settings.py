@@ -50,7 +50,7 @@ def test_defaults_are_those_of_the_code(name: str, default: Any) -> None:
 def test_commands_in_the_docs_exist(doc: Path) -> None:
     command = typer.main.get_command(build_app())
     known = set(command.commands)  # type: ignore[attr-defined]
-    named = re.findall(r"(?:^|`|/)medal ([a-z]+)\b", doc.read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r"(?:^|`|/)medal ([a-z-]+)\b", doc.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(named) <= known
 
 
