@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.train import evaluate_commands, text_commands
+from jobs.train import evaluate_commands, harvest_commands, text_commands
 from jobs.train.shared import DEFAULT_CACHE, DEFAULT_WORK, Cache, OutfitsDir, Taxonomy, Variant, faults, read, table
 
 
@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     """Add this package's commands to the CLI."""
     evaluate_commands.register(app)
     text_commands.register(app)
+    harvest_commands.register(app)
 
     @app.command()
     def train(
