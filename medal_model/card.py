@@ -8,13 +8,15 @@ from typing import Any
 
 from medal_model.backbones import BackboneSpec
 from medal_model.config import TrainConfig
-from medal_model.evaluation import Score
 from medal_model.outfits import Outfits
+from medal_model.report_table import Evaluation
 from medal_model.training import Trained
+
+FAILURES = "failures.png"  # beside the card
 
 
 def metrics_of(
-    outfits: Outfits, trained: Trained, scores: Mapping[str, Mapping[str, Score]], config: TrainConfig
+    outfits: Outfits, trained: Trained, evaluations: Mapping[str, Evaluation], config: TrainConfig
 ) -> dict[str, Any]:
     """The content of metrics.json."""
     return {
@@ -26,7 +28,10 @@ def metrics_of(
         "pairs_without_negative": trained.without_negative,
         "seed": config.seed,
         "best_epoch": trained.best.number,
-        "scores": {split: {name: asdict(s) for name, s in own.items()} for split, own in scores.items()},
+        "scores": {
+            part: {x.name: {k: asdict(i) for k, i in x.figures.items()} for x in own.lines}
+            for part, own in evaluations.items()
+        },
         "history": [
             {"epoch": e.number, "loss": round(e.loss, 6), "fitb": round(e.fitb, 6), "auc": round(e.auc, 6)}
             for e in trained.history
@@ -40,16 +45,21 @@ def write_card(
     spec: BackboneSpec,
     config: TrainConfig,
     trained: Trained,
-    scores: Mapping[str, Mapping[str, Score]],
+    evaluations: Mapping[str, Evaluation],
     with_text: bool,
 ) -> str:
-    """The content of model_card.md; `{model_version}` is left to the exporter."""
+    """The content of model_card.md; `{model_version}` is left to the exporter; it shows the picture `FAILURES`."""
     shape = trained.model.heads.shape
     rows = "\n".join(
-        f"| {split} | {who} | {s.fitb:.3f} | {s.auc:.3f} |" for split, own in scores.items() for who, s in own.items()
+        f"| {part} | {x.name} | {x.figures[f'{outfits.variant}_fitb']} | {x.figures[f'{outfits.variant}_auc']} |"
+        for part, own in evaluations.items()
+        for x in own.lines
     )
-    test = next(iter(scores["test"].values())) if "test" in scores else None
-    asked = f"Test: {test.questions:,} questions, {test.judged:,} judged outfits. " if test else ""
+    asked = " ".join(
+        f"{part.capitalize()}: {own.lines[0].figures[f'{outfits.variant}_fitb'].units:,} questions, "
+        f"{own.lines[0].figures[f'{outfits.variant}_auc'].units:,} judged outfits."
+        for part, own in evaluations.items()
+    )
     source = f"{spec.weights} weights, package `{spec.package}`" if spec.package else f"{spec.weights} weights"
     masks = len(trained.model.masks.logits)
     made = (
@@ -80,12 +90,16 @@ negatives of the positive's product type drawn by use. By {" and ".join(terms)}.
 settings chosen on valid. **Licence.** That of the outfits and photos trained on, and of the backbone's weights: check
 both before use; nothing of either but numbers is in this folder.
 
-| split | scorer | FITB | AUC |
+| part | scorer | FITB (95 % interval) | AUC (95 % interval) |
 | --- | --- | --- | --- |
 {rows}
 
-{asked}Chance is 1 in the number of answers for FITB and
-0.5 for AUC.
+{asked} Intervals are over questions: one training run. Chance is 1 in the number of answers for FITB and 0.5 for AUC.
+`medal evaluate` measures the same, retrieval and learnt baselines besides.
+
+**Known failures.** The questions of valid whose true item stood lowest in its category, one of each category first:
+
+![Outfits, the true item, and what stood above it]({FAILURES})
 
 **Limits.** Taste is that of the outfits it saw; pairs of categories that never met in an outfit have the plain inner
 product (w = 1). Photos unlike pack shots, such as worn garments, were not measured.

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 
 from medal_model.backbones import BackboneSpec, load_backbone
 from medal_model.colour import foreground, luv_histogram
+from medal_model.image_source import ImageSource
 from medal_model.images import ImageError, UInt8, decode_image, letterbox
 
 _LOOK = 128  # pixels, side of the small copy on which the product is looked for
@@ -107,12 +108,18 @@ class Features:
 
 
 def cached_features(
-    paths: Mapping[str, Path], extractor: Extractor, cache: Path, batch_size: int = 32, quiet: bool = False
+    ids: Sequence[str],
+    images: ImageSource,
+    extractor: Extractor,
+    cache: Path,
+    batch_size: int = 32,
+    quiet: bool = False,
 ) -> Features:
-    """Features of images by item id, from the cache where their bytes were seen; progress goes to stderr.
+    """Features of items by their photos, from the cache where their bytes were seen; progress goes to stderr.
 
-    A missing or unreadable image is reported in `failed`, never fatal. Raises OSError where the cache folder
-    cannot be written.
+    Rows are in the order of `ids`, whatever order the source is read in. A missing or unreadable image is reported in
+    `failed`, never fatal. Raises ImageSourceError for a damaged source, OSError where the cache folder cannot be
+    written.
     """
     begun = time.monotonic()
     store = _Cache(cache / f"{extractor.spec.name}-{extractor.fingerprint}.safetensors")
@@ -120,9 +127,9 @@ def cached_features(
     failed: dict[str, str] = {}
     waiting: list[tuple[str, torch.Tensor]] = []
     queued: set[str] = set()
-    for n, (item_id, path) in enumerate(paths.items(), 1):
+    for n, item_id in enumerate(images.order(ids), 1):
         try:
-            data = path.read_bytes()
+            data = images.read(item_id)
             key = hashlib.sha256(data).hexdigest()
             if key not in store.rows and key not in queued:
                 waiting.append((key, extractor.preprocess(data)))
@@ -135,14 +142,16 @@ def cached_features(
         if len(waiting) >= batch_size:
             store.add(waiting, extractor)
             waiting = []
-            _progress(n, len(paths), begun, quiet)
+            _progress(n, len(ids), begun, quiet)
     if waiting:
         store.add(waiting, extractor)
     store.save()
-    _progress(len(paths), len(paths), begun, quiet, end="\n")
-    at = np.array([store.rows[k] for k in keys.values()], dtype=np.int64)
-    features, histograms = store.arrays(at, extractor.spec.feature_dim)
-    return Features(tuple(keys), features, histograms, failed, store.added, time.monotonic() - begun)
+    _progress(len(ids), len(ids), begun, quiet, end="\n")
+    read = tuple(i for i in ids if i in keys)
+    features, histograms = store.arrays(
+        np.array([store.rows[keys[i]] for i in read], np.int64), extractor.spec.feature_dim
+    )
+    return Features(read, features, histograms, failed, store.added, time.monotonic() - begun)
 
 
 def _progress(done: int, total: int, begun: float, quiet: bool, end: str = "") -> None:

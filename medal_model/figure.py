@@ -60,8 +60,10 @@ def draw_rows(
     count: int,
     seed: int = 0,
     k: int = 10,
+    worst: bool = False,
 ) -> tuple[FigureRow, ...]:
-    """`count` questions by seed, not by how well they went, from as many categories as there are; k items each.
+    """`count` questions from as many categories as there are, k items each: drawn by seed, not by how well they
+    went, or with `worst` those whose true item stands lowest in its pool.
 
     `task` has one pool a category; the first `visual_dim` dimensions of the scorer's vectors are the visual part.
     """
@@ -70,7 +72,10 @@ def draw_rows(
     rng = np.random.default_rng(seed)
     turn: dict[int, int] = {}  # how often a category was drawn before
     order: list[tuple[int, int, int]] = []
-    for q in rng.permutation(len(task.answers)):
+    questions = rng.permutation(len(task.answers))
+    if worst:
+        questions = questions[np.argsort([-_lowness(task, scorer, int(q)) for q in questions], kind="stable")]
+    for q in questions:
         c = int(task.category[q])
         order.append((turn.setdefault(c, 0), len(order), int(q)))
         turn[c] += 1
@@ -87,6 +92,13 @@ def draw_rows(
         place = 1 + int((scores > scores[found == true]).sum())
         rows.append(FigureRow(tuple(ids[int(i)] for i in outfit), ids[true], task.names[c], place, len(found), ranked))
     return tuple(rows)
+
+
+def _lowness(task: RetrievalTask, scorer: MaskedScorer, q: int) -> float:
+    """Share of its pool that stands above a question's true item."""
+    pool = task.pools[int(task.category[q])]
+    found, scores = ranking(scorer, task.outfits[q], pool, len(pool))
+    return float((scores > scores[found == int(task.answers[q])]).mean())
 
 
 def draw_figure(rows: Sequence[FigureRow], image: Callable[[str], Path], title: str, subtitle: str = "") -> Image.Image:

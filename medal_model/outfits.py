@@ -1,11 +1,12 @@
 """Reader of the Polyvore Outfits layout (Vasileva et al., ECCV 2018), checked line by line.
 
-    DIR/polyvore_item_metadata.json   {item_id: {category_id, semantic_category, ...}}
+    DIR/polyvore_item_metadata.json   {item_id: {category_id, semantic_category, title, url_name, ...}}
     DIR/categories.csv                no header: id, fine name, semantic category
     DIR/{disjoint,nondisjoint}/{train,valid,test}.json, fill_in_blank_*.json, compatibility_*.txt
 
 Questions refer to items as `<set_id>_<index>`; indexes are names, with gaps, not positions. The right answer
 of a question is the one whose set id is the question's (in the real files always the first).
+docs/data.md tells the layout file by file.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 # (semantic category, fine name) -> category; raises KeyError where refused or unknown.
 CategoryMap = Callable[[str, str | None], str]
 SPLITS = ("train", "valid", "test")
+METADATA, CATEGORIES = "polyvore_item_metadata.json", "categories.csv"
+TEXT_FIELDS = ("title", "url_name", "description")  # an item's title is the first of these that is not empty
 
 
 class OutfitsError(ValueError):
@@ -102,19 +105,79 @@ def read_outfits(root: Path, variant: str, category: CategoryMap, suffix: str = 
         questions[split] = _questions(path, refs, items, left_out, f"fitb_{split}")
         path = folder / f"compatibility_{split}{suffix}.txt"
         judged[split] = _judged(path, refs, items, left_out, f"auc_{split}")
-    used = {i for split in sets.values() for outfit in split for i in outfit}
-    used |= {i for qs in questions.values() for q in qs for i in (*q.outfit, *q.answers)}
-    used |= {i for js in judged.values() for j in js for i in j.outfit}
     return Outfits(
         root=root,
         variant=variant,
-        items={k: v for k, v in items.items() if k in used},
+        items=_used(items, sets, questions, judged),
         sets=sets,
         questions=questions,
         judged=judged,
         dropped=dict(Counter(dropped.values())),
         left_out={k: n for k, n in left_out.items() if n},
     )
+
+
+def strict_disjoint(outfits: Outfits) -> Outfits:
+    """Without the valid and test outfits and questions of which an item, a wrong answer included, is in train.
+
+    What is taken out is counted in `left_out`. Train stays as it is; valid and test may still share items with each
+    other. On the nondisjoint variant next to nothing is left.
+    """
+    seen = {i for outfit in outfits.sets["train"] for i in outfit}
+    left_out = Counter(outfits.left_out)
+
+    def apart(kept: Sequence[Any], of: Callable[[Any], Sequence[str]], what: str) -> tuple[Any, ...]:
+        found = tuple(k for k in kept if seen.isdisjoint(of(k)))
+        left_out[f"{what} that share an item with train"] += len(kept) - len(found)
+        return found
+
+    sets, questions, judged = dict(outfits.sets), dict(outfits.questions), dict(outfits.judged)
+    for s in SPLITS[1:]:
+        sets[s] = apart(sets[s], lambda outfit: outfit, f"{s}: outfits")
+        questions[s] = apart(questions[s], lambda q: (*q.outfit, *q.answers), f"fitb_{s}: questions")
+        judged[s] = apart(judged[s], lambda j: j.outfit, f"auc_{s}: outfits")
+    return replace(
+        outfits,
+        items=_used(outfits.items, sets, questions, judged),
+        sets=sets,
+        questions=questions,
+        judged=judged,
+        left_out={k: n for k, n in left_out.items() if n},
+    )
+
+
+def titles(root: Path) -> dict[str, str]:
+    """Title by item id, "" where there is none: `title`, else `url_name`, else `description`; white space squeezed.
+
+    Raises OutfitsError naming file, item and field.
+    """
+    path, found = root / METADATA, {}
+    for item_id, meta in _json(path, dict).items():
+        if not isinstance(meta, dict):
+            raise OutfitsError(f"{path}: {item_id}: must be an object")
+        for field in TEXT_FIELDS:
+            if not isinstance(meta.get(field) or "", str):
+                raise OutfitsError(f"{path}: {item_id}: {field} must be text, is {type(meta[field]).__name__}")
+        texts = (" ".join((meta.get(field) or "").split()) for field in TEXT_FIELDS)
+        found[item_id] = next((t for t in texts if t), "")
+    return found
+
+
+def semantic_categories(root: Path) -> set[str]:
+    """Semantic categories of all items, as the files name them. Raises OutfitsError."""
+    return {semantic for _, semantic, _, _ in _metadata(root) if semantic}
+
+
+def _used(
+    items: Mapping[str, Item],
+    sets: Mapping[str, Sequence[Sequence[str]]],
+    questions: Mapping[str, Sequence[Question]],
+    judged: Mapping[str, Sequence[Judged]],
+) -> dict[str, Item]:
+    used = {i for split in sets.values() for outfit in split for i in outfit}
+    used |= {i for qs in questions.values() for q in qs for i in (*q.outfit, *q.answers)}
+    used |= {i for js in judged.values() for j in js for i in j.outfit}
+    return {k: v for k, v in items.items() if k in used}
 
 
 def _json(path: Path, kind: type) -> Any:
@@ -130,28 +193,41 @@ def _json(path: Path, kind: type) -> Any:
 
 
 def _items(root: Path, category: CategoryMap) -> tuple[dict[str, Item], dict[str, str]]:
-    """Kept items, and reason by id of those whose category is refused or unknown."""
-    fine = _fine_categories(root / "categories.csv")
-    path = root / "polyvore_item_metadata.json"
+    """Kept items, and reason by id of those whose category is refused, unknown or not told."""
     items: dict[str, Item] = {}
     dropped: dict[str, str] = {}
-    for item_id, meta in _json(path, dict).items():
-        if not isinstance(meta, dict) or "category_id" not in meta:
-            raise OutfitsError(f"{path}: {item_id}: has no category_id")
-        number = str(meta["category_id"])
-        if number not in fine:
-            raise OutfitsError(f"{path}: {item_id}: category_id '{number}' is not in {root / 'categories.csv'}")
-        name, semantic = fine[number]
+    for item_id, semantic, name, number in _metadata(root):
+        if not semantic:
+            dropped[item_id] = "no semantic category"
+            continue
         try:
-            items[item_id] = Item(item_id, category(meta.get("semantic_category") or semantic, name), number)
+            items[item_id] = Item(item_id, category(semantic, name), number)
         except KeyError as e:
             dropped[item_id] = str(e.args[0])
     return items, dropped
 
 
+def _metadata(root: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Item id, semantic category, fine name and fine id. The item's own semantic category goes before the table's:
+    in the real files the table puts sunglasses among accessories, the items have a category of their own."""
+    path, fine = root / METADATA, _fine_categories(root / CATEGORIES)
+    for item_id, meta in _json(path, dict).items():
+        if not isinstance(meta, dict) or "category_id" not in meta:
+            raise OutfitsError(f"{path}: {item_id}: has no category_id")
+        number = str(meta["category_id"])
+        if number not in fine:
+            raise OutfitsError(f"{path}: {item_id}: category_id '{number}' is not in {root / CATEGORIES}")
+        name, semantic = fine[number]
+        own = meta.get("semantic_category") or ""
+        if not isinstance(own, str):
+            raise OutfitsError(f"{path}: {item_id}: semantic_category must be text, is {type(own).__name__}")
+        yield item_id, own.strip() or semantic, name, number
+
+
 def _fine_categories(path: Path) -> dict[str, tuple[str, str]]:
+    """Fine name and semantic category by id. Of a repeated id the first name stands."""
     try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
     except FileNotFoundError as e:
         raise OutfitsError(f"{path}: no such file") from e
     except (OSError, UnicodeDecodeError, csv.Error) as e:
@@ -162,9 +238,10 @@ def _fine_categories(path: Path) -> dict[str, tuple[str, str]]:
             continue
         if len(row) != 3:
             raise OutfitsError(f"{path}:{line}: needs id, fine name and semantic category, got {len(row)} fields")
-        if row[0] in found:
-            raise OutfitsError(f"{path}:{line}: category id '{row[0]}' stands twice")
-        found[row[0]] = (row[1], row[2])
+        number, name, semantic = (field.strip() for field in row)
+        _, first = found.setdefault(number, (name, semantic))
+        if first != semantic:
+            raise OutfitsError(f"{path}:{line}: category id '{number}' is '{semantic}' here and '{first}' before")
     return found
 
 
@@ -205,7 +282,8 @@ def _questions(
         set_ids = {r.rsplit("_", 1)[0] for r in question}
         if len(set_ids) != 1:
             raise OutfitsError(f"{where}: question must hold items of one set, has {sorted(set_ids)}")
-        right = [i for i, r in enumerate(answers) if r.rsplit("_", 1)[0] in set_ids]
+        # An item that the question shows is a wrong answer: so in two of the 3,076 Maryland questions.
+        right = [i for i, r in enumerate(answers) if r.rsplit("_", 1)[0] in set_ids and r not in question]
         if len(right) != 1:
             raise OutfitsError(f"{where}: {len(right)} answers come from the question's set; exactly one must")
         outfit = tuple(i for i in (_resolve(refs, r, where) for r in question) if i in items)

@@ -7,37 +7,39 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from medal_model import checkpoints, distributed
 from medal_model.backbones import BackboneSpec, default_spec, load_backbone, random_spec, trained_spec
-from medal_model.card import metrics_of, write_card
+from medal_model.card import FAILURES, metrics_of, write_card
 from medal_model.config import TrainConfig
-from medal_model.evaluation import Score, evaluate
 from medal_model.export import Architecture, TeacherHeader, export_teacher, read_teacher
 from medal_model.features import Extractor, cached_features
 from medal_model.gallery import Gallery
+from medal_model.image_source import open_images
 from medal_model.inputs import Network, Texts
-from medal_model.network import Heads
 from medal_model.outfits import Item, Judged, Outfits, OutfitsError, Question
+from medal_model.question_figure import question_figure, teacher_scorer
+from medal_model.report_table import Evaluation
 from medal_model.run_log import RunLog
-from medal_model.scorers import PoolScorer, cosine_scorer, histogram_scorer, masked_scorer, random_scorer
-from medal_model.teacher import HISTOGRAM, Teacher, load_teacher, preprocessing
+from medal_model.study import Plan, Variant, compare_scorer
+from medal_model.teacher import HISTOGRAM, load_teacher, preprocessing
 from medal_model.text import read_texts
 from medal_model.training import Trained, Trainer
 
-TEACHER, FROZEN, COLOUR, CHANCE = "teacher", "frozen backbone, cosine", "LUV histogram, Bhattacharyya", "random"
+TEACHER = "teacher"
+UNTRAINED = ("random", "popularity", "colour histogram", "frozen cosine")  # baselines that learn nothing
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training gave: the exported header (None in processes that do not write), scores by split and scorer."""
+    """What training gave: the exported header (None in processes that do not write) and its evaluation by part."""
 
     header: TeacherHeader | None
-    scores: Mapping[str, Mapping[str, Score]]
+    evaluations: Mapping[str, Evaluation]
     trained: Trained
     feature_seconds: float
     train_seconds: float
@@ -60,7 +62,8 @@ def fit_teacher(
 ) -> Fitted:
     """Features (cached), training, measuring on valid and test, export to `out`.
 
-    Images are `<images>/<item_id>.jpg`; items whose image cannot be read are left out with one line on stderr.
+    Images are a folder of `<item_id>.jpg`, or parquet (`image_source`); items whose image cannot be read are left out
+    with one line on stderr.
     `categories` get a mask for every pair; pairs in no outfit keep w = 1. Under `work` every run has a folder of its
     own with checkpoint and log: the same run goes on there, another one starts beside it. `texts` is a table of text
     vectors. Raises OutfitsError where nothing is left to train on or outfits hold another category, BackboneError,
@@ -92,16 +95,35 @@ def fit_teacher(
     if distributed.rank() > 0:
         return Fitted(None, {}, trained, seconds, train_seconds, computed)
     header = _export(out, name, categories, config, spec, outfits, trained, {}, table)
-    if config.frozen:
-        scores = {
-            split: scores_of(outfits, split, gallery, trained.model.heads, categories, header.masks)
-            for split in ("valid", "test")
-        }
-    else:
-        exported = load_teacher(out)
-        scores = {split: _compare(exported, outfits, images, split, cache, quiet) for split in ("valid", "test")}
-    header = _export(out, name, categories, config, spec, outfits, trained, scores, table)
-    return Fitted(header, scores, trained, seconds, train_seconds, computed)
+    evaluations, failures = _measured(out, outfits, images, gallery if config.frozen else None, cache, quiet)
+    header = _export(out, name, categories, config, spec, outfits, trained, evaluations, table)
+    failures.save(out / FAILURES)
+    return Fitted(header, evaluations, trained, seconds, train_seconds, computed)
+
+
+def _measured(
+    folder: Path, outfits: Outfits, images: Path, gallery: Gallery | None, cache: Path, quiet: bool
+) -> tuple[dict[str, Evaluation], Image.Image]:
+    """The exported teacher as others will load it, on valid and test beside what learns nothing; its worst on valid.
+
+    `gallery` where the features are those it was trained on.
+    """
+    teacher = load_teacher(folder)
+    header = teacher.header
+    if gallery is None:
+        outfits, gallery, _, _ = read_gallery(outfits, images, teacher.extractor, cache, _sayer(quiet), quiet)
+    scorer = teacher_scorer(teacher, gallery)
+    variant = Variant(outfits, gallery)
+    try:
+        evaluations = {
+            part: compare_scorer(TEACHER, outfits.variant, variant, header.categories, scorer, Plan(
+                part=part, baselines=UNTRAINED, retrieval=False))
+            for part in ("valid", "test")
+        }  # fmt: skip
+    except ValueError as e:
+        raise OutfitsError(f"{outfits.root / outfits.variant}: {e}") from e
+    drawn = question_figure(variant, scorer, teacher.header, "valid", images, worst=True)
+    return evaluations, drawn
 
 
 def _spec(config: TrainConfig) -> BackboneSpec:
@@ -116,7 +138,9 @@ def read_network(
     Self-supervision sees the photos of items that no valid or test question or outfit holds.
     """
     say(f"photos: {len(gallery.ids):,} to memory")
-    pixels = torch.stack([extractor.preprocess((images / f"{i}.jpg").read_bytes()) for i in gallery.ids])
+    source = open_images(images)
+    photos = {i: extractor.preprocess(source.read(i)) for i in source.order(gallery.ids)}
+    pixels = torch.stack([photos[i] for i in gallery.ids])
     asked = {i for qs in outfits.questions.values() for q in qs for i in (*q.outfit, *q.answers)}
     asked |= {i for js in outfits.judged.values() for j in js for i in j.outfit}
     seen = np.array([n for n, i in enumerate(gallery.ids) if i not in asked], np.int64)
@@ -135,7 +159,7 @@ def _export(
     spec: BackboneSpec,
     outfits: Outfits,
     trained: Trained,
-    scores: Mapping[str, Mapping[str, Score]],
+    evaluations: Mapping[str, Evaluation],
     texts: Texts | None,
 ) -> TeacherHeader:
     """Teacher to its folder. The self-supervised head stays behind; a trained backbone goes along."""
@@ -156,46 +180,9 @@ def _export(
         preprocessing=preprocessing(config.input_size, config.trim),
         histogram=HISTOGRAM,
         training=config.to_dict(),
-        metrics=metrics_of(outfits, trained, scores, config),
-        card=write_card(name, outfits, spec, config, trained, scores, texts is not None),
+        metrics=metrics_of(outfits, trained, evaluations, config),
+        card=write_card(name, outfits, spec, config, trained, evaluations, texts is not None),
     )
-
-
-def compare(
-    folder: Path, outfits: Outfits, images: Path, split: str, cache: Path, quiet: bool = False
-) -> tuple[TeacherHeader, dict[str, Score]]:
-    """An exported teacher and the baselines on one split. Raises TeacherError, OutfitsError."""
-    teacher = load_teacher(folder)
-    return teacher.header, _compare(teacher, outfits, images, split, cache, quiet)
-
-
-def _compare(
-    teacher: Teacher, outfits: Outfits, images: Path, split: str, cache: Path, quiet: bool
-) -> dict[str, Score]:
-    header = teacher.header
-    if odd := set(outfits.categories) - set(header.categories):
-        raise OutfitsError(f"{outfits.root}: teacher {header.model_version} does not know categories {sorted(odd)}")
-    outfits, gallery, _, _ = read_gallery(outfits, images, teacher.extractor, cache, _sayer(quiet), quiet)
-    return scores_of(outfits, split, gallery, teacher.heads, header.categories, header.masks)
-
-
-def scores_of(
-    outfits: Outfits, split: str, gallery: Gallery, heads: Heads, categories: Sequence[str], weights: Any
-) -> dict[str, Score]:
-    """FITB and AUC of the teacher, the frozen backbone, the histogram and chance, on the same questions."""
-    with torch.inference_mode():
-        heads.eval()
-        vectors = heads(torch.from_numpy(gallery.features), torch.from_numpy(gallery.histograms)).cpu().numpy()
-    scorers: dict[str, PoolScorer] = {
-        TEACHER: masked_scorer(vectors, gallery.categories, categories, weights),
-        FROZEN: cosine_scorer(gallery.features),
-        COLOUR: histogram_scorer(gallery.histograms),
-        CHANCE: random_scorer(),
-    }
-    try:
-        return {name: evaluate(outfits, split, gallery.rows, scorer) for name, scorer in scorers.items()}
-    except ValueError as e:
-        raise OutfitsError(f"{outfits.root / outfits.variant}: {split}: {e}") from e
 
 
 def read_gallery(
@@ -203,14 +190,20 @@ def read_gallery(
 ) -> tuple[Outfits, Gallery, float, int]:
     """Features of all items; items without a readable image are taken out of the outfits.
 
-    Raises OutfitsError where no image at all can be read.
+    Raises ImageSourceError for photos that are not there or damaged as a whole, OutfitsError where not one item has a
+    photo that can be read.
     """
-    found = cached_features({i: images / f"{i}.jpg" for i in sorted(outfits.items)}, extractor, cache, quiet=quiet)
-    if not found.ids:
-        raise OutfitsError(f"{images}: none of {len(outfits.items):,} images can be read; expected <item_id>.jpg there")
+    source, ids = open_images(images), sorted(outfits.items)
+    if len(source.missing(ids)) == len(ids):
+        raise OutfitsError(
+            f"{images}: none of {len(ids):,} items has a photo here; the first would be {source.where(ids[0])}"
+        )
+    found = cached_features(ids, source, extractor, cache, quiet=quiet)
     if found.failed:
-        first = next(iter(found.failed.items()))
-        say(f"{len(found.failed)} images left out, the first: {images / (first[0] + '.jpg')}: {first[1]}")
+        first, why = min(found.failed.items())
+        if not found.ids:
+            raise OutfitsError(f"{images}: none of {len(ids):,} photos can be read; {source.where(first)}: {why}")
+        say(f"{len(found.failed)} images left out, the first: {source.where(first)}: {why}")
         outfits = without(outfits, set(found.failed))
     kinds = tuple(outfits.items[i].category for i in found.ids)
     return outfits, Gallery(found.ids, kinds, found.features, found.histograms), found.seconds, found.computed

@@ -17,8 +17,8 @@ from safetensors.numpy import save_file
 
 from medal_model.gallery import Arrays, Gallery
 from medal_model.inputs import Texts
-
-METADATA = "polyvore_item_metadata.json"
+from medal_model.outfits import OutfitsError
+from medal_model.outfits import titles as titles_of_outfits
 
 
 class EncoderError(ValueError):
@@ -67,19 +67,13 @@ def read_texts(path: Path, gallery: Gallery) -> Texts:
 
 def read_titles(path: Path) -> tuple[dict[str, str], int]:
     """Titles by item id, and how many items have none. `path` is a CSV with item_id and title, or an outfits folder
-    (`title`, else `url_name`, of polyvore_item_metadata.json). Raises TextError naming the file and column or key."""
-    return _titles_of_folder(path / METADATA) if path.is_dir() else _titles_of_csv(path)
-
-
-def _titles_of_folder(path: Path) -> tuple[dict[str, str], int]:
+    (`outfits.titles`). Raises TextError naming the file and column or key."""
+    if not path.is_dir():
+        return _titles_of_csv(path)
     try:
-        items = json.loads(path.read_text(encoding="utf-8"))
-        named = {str(i): str(m.get("title") or m.get("url_name") or "").strip() for i, m in items.items()}
-    except FileNotFoundError as e:
-        raise TextError(f"{path}: no such file; needs an outfits folder or a CSV with item_id and title") from e
-    except (OSError, UnicodeDecodeError, ValueError, AttributeError) as e:
-        raise TextError(f"{path}: cannot be read as items with titles: {e}") from e
-    return _told(named)
+        return _told(titles_of_outfits(path))
+    except OutfitsError as e:
+        raise TextError(str(e)) from e
 
 
 def _titles_of_csv(path: Path) -> tuple[dict[str, str], int]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from jobs.train import evaluate_commands, harvest_commands, text_commands
-from jobs.train.shared import DEFAULT_CACHE, DEFAULT_WORK, Cache, OutfitsDir, Taxonomy, Variant, faults, read, table
+from jobs.train.shared import DEFAULT_CACHE, DEFAULT_WORK, Cache, OutfitsDir, Taxonomy, Variant, faults, read, show
 
 
 def register(app: typer.Typer) -> None:
@@ -48,8 +48,8 @@ def register(app: typer.Typer) -> None:
             )  # fmt: skip
             if fitted.header is None:
                 return
-        for part, scores in fitted.scores.items():
-            table(f"{fitted.header.model_version} on {split} {part}", scores)
+        for part, evaluation in fitted.evaluations.items():
+            show(f"{fitted.header.model_version} on {split} {part}", evaluation)
         typer.echo(
             f"{fitted.header.model_version} written to {out}: epoch {fitted.trained.best.number} of "
             f"{len(fitted.trained.history)}, {fitted.images_computed:,} images in {fitted.feature_seconds:.0f} s, "

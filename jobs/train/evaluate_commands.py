@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.errors import SettingsError
-from jobs.train.shared import DEFAULT_CACHE, Cache, Images, OutfitsDir, Taxonomy, Variant, faults, images_of, read
+from jobs.train.shared import DEFAULT_CACHE, Cache, Images, OutfitsDir, Taxonomy, Variant, faults, images_of, read, show
 
 if TYPE_CHECKING:
-    from medal_model.intervals import Interval
     from medal_model.report_table import Evaluation
-
-QUICK = ("random", "popularity", "colour histogram", "frozen cosine")
 
 Part = Annotated[str, typer.Option(help="valid or test.")]
 Baselines = Annotated[str, typer.Option(help="all, quick (those that learn nothing), none, or names with commas.")]
@@ -66,10 +63,13 @@ def register(app: typer.Typer) -> None:
             import json
             from dataclasses import asdict
 
-            scores = {("teacher" if n == 0 else who): asdict(s) for n, (who, s) in enumerate(report.scores.items())}
+            scores = {
+                ("teacher" if n == 0 else x.name): {k: asdict(i) for k, i in x.figures.items()}
+                for n, x in enumerate(report.evaluation.lines)
+            }
             typer.echo(json.dumps({"model_version": version, "split": split, "part": part, "scores": scores}))
         else:
-            _show(f"{version} on {split} {part}{suffix}", report.evaluation)
+            show(f"{version} on {split} {part}{suffix}", report.evaluation)
 
     @app.command()
     def study(
@@ -119,7 +119,7 @@ def register(app: typer.Typer) -> None:
                 variants, taxonomy.categories, settings, plan, ABLATIONS if ablations else {}, say=_say
             )
         _write(out, evaluation)
-        _show(f"MEDAL on {part}", evaluation)
+        show(f"MEDAL on {part}", evaluation)
 
 
 def _check_part(part: str) -> None:
@@ -129,9 +129,10 @@ def _check_part(part: str) -> None:
 
 def _chosen(text: str) -> tuple[str, ...]:
     from medal_model.baselines import BASELINES
+    from medal_model.recipe import UNTRAINED
 
     if text in ("all", "quick", "none"):
-        return {"all": tuple(BASELINES), "quick": QUICK, "none": ()}[text]
+        return {"all": tuple(BASELINES), "quick": UNTRAINED, "none": ()}[text]
     names = tuple(n.strip() for n in text.split(","))
     if unknown := [n for n in names if n not in BASELINES]:
         raise SettingsError(f"--baselines: {unknown[0]!r} is none of all, quick, none, {', '.join(BASELINES)}")
@@ -162,22 +163,3 @@ def _write(out: Path, evaluation: Evaluation) -> None:
     for name, text in (("md", to_markdown), ("html", to_html), ("json", to_json)):
         (out / f"evaluation.{name}").write_text(text(evaluation), encoding="utf-8")
     _say(f"evaluation.md, .html and .json written to {out}")
-
-
-def _show(title: str, evaluation: Evaluation) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from medal_model.report_table import column_title, verdict
-
-    keys = [k for k in evaluation.keys if not k.endswith("_macro")]
-    out = Table("scorer", *(column_title(k) for k in keys), title=title)
-    for line in evaluation.lines:
-        out.add_row(line.name, *(_cell(line.figures.get(k)) for k in keys))
-    Console().print(out)
-    for sentence in verdict(evaluation):
-        typer.echo(sentence)
-
-
-def _cell(interval: Interval | Any) -> str:
-    return "" if interval is None else str(interval)

@@ -13,6 +13,7 @@ from jobs.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from medal_model.outfits import Outfits
+    from medal_model.report_table import Evaluation
 
 DEFAULT_CACHE = Path("var/cache/features")
 DEFAULT_WORK = Path("var/training")
@@ -63,12 +64,17 @@ def faults() -> Iterator[None]:
         raise DataError(str(e)) from e
 
 
-def table(title: str, scores: Any) -> None:
-    """Print scores by scorer."""
+def show(title: str, evaluation: Evaluation) -> None:
+    """Print an evaluation's table, and in words what MEDAL is not above."""
     from rich.console import Console
     from rich.table import Table
 
-    out = Table("scorer", "FITB", "AUC", "questions", "outfits", title=title)
-    for who, s in scores.items():
-        out.add_row(who, f"{s.fitb:.3f}", f"{s.auc:.3f}", f"{s.questions:,}", f"{s.judged:,}")
+    from medal_model.report_table import column_title, verdict
+
+    keys = [k for k in evaluation.keys if not k.endswith("_macro")]
+    out = Table("scorer", *(column_title(k) for k in keys), title=title)
+    for line in evaluation.lines:
+        out.add_row(line.name, *(str(line.figures.get(k, "")) for k in keys))
     Console().print(out)
+    for sentence in verdict(evaluation):
+        typer.echo(sentence)

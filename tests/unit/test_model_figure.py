@@ -72,3 +72,14 @@ def test_rows_hold_true_ranks_and_parts_that_add_up() -> None:
         shown = [r.item_id for r in row.ranked]
         assert (row.true in shown) is (row.place <= 10)
         assert row.true not in shown or shown.index(row.true) == row.place - 1
+
+
+def test_failures_are_the_questions_whose_true_item_stands_lowest() -> None:
+    vectors = np.random.default_rng(0).normal(size=(len(GALLERY.ids), 8))
+    scorer = MaskedScorer(vectors, category_numbers(GALLERY.categories, CATEGORIES), np.ones((4, 4, 8)))
+    task = retrieval_task(OUTFITS, "test", GALLERY.rows, "type")
+    everything = draw_rows(task, scorer, 5, GALLERY.ids, len(task.answers))
+    worst = draw_rows(task, scorer, 5, GALLERY.ids, 4, worst=True)
+    for row in worst:
+        places = [(r.place - 1) / r.pool for r in everything if r.category == row.category]
+        assert (row.place - 1) / row.pool == max(places)

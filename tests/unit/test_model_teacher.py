@@ -17,12 +17,16 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from medal_model.backbones import BackboneError, BackboneSpec, load_backbone, random_spec
+from medal_model.card import FAILURES
 from medal_model.config import ConfigError, make_config, read_config
 from medal_model.export import MASKS, TeacherError, read_header
 from medal_model.features import Extractor, cached_features
+from medal_model.image_source import FolderImages
 from medal_model.outfits import Item, Judged, Outfits, Question
-from medal_model.recipe import COLOUR, TEACHER, Fitted, compare, fit_teacher
+from medal_model.recipe import UNTRAINED, Fitted, fit_teacher
+from medal_model.study import Plan
 from medal_model.teacher import Teacher, load_teacher
+from medal_model.teacher_report import report_on
 
 CATEGORIES = ("tops", "shoes", "bags")
 BACKBONE = "mobilenetv3_small_050"
@@ -91,8 +95,9 @@ def teacher(fitted: tuple[Fitted, Path]) -> Teacher:
 
 
 def test_it_learns_the_colour_families(fitted: tuple[Fitted, Path]) -> None:
-    assert fitted[0].scores["valid"][TEACHER].fitb > 0.6
-    assert fitted[0].scores["valid"][TEACHER].auc > 0.8
+    figures = fitted[0].evaluations["valid"].lines[0].figures
+    assert figures["nondisjoint_fitb"].value > 0.6
+    assert figures["nondisjoint_auc"].value > 0.8
 
 
 def test_reloaded_teacher_gives_the_same_vectors_and_scores(
@@ -102,7 +107,7 @@ def test_reloaded_teacher_gives_the_same_vectors_and_scores(
     outfits, images = world
     ids = sorted(outfits.items)
     extractor = Extractor(random_spec(BACKBONE), 64, True)
-    found = cached_features({i: images / f"{i}.jpg" for i in ids}, extractor, images.parent / "cache", quiet=True)
+    found = cached_features(ids, FolderImages(images), extractor, images.parent / "cache", quiet=True)
     assert found.computed == 0
     with torch.inference_mode():
         want = done.trained.model.heads(torch.from_numpy(found.features), torch.from_numpy(found.histograms))
@@ -115,10 +120,25 @@ def test_reloaded_teacher_gives_the_same_vectors_and_scores(
     assert got[:, :96].square().sum(1).numpy() == pytest.approx(np.full(36, 0.75), abs=1e-5)
     assert teacher.header == done.header
     assert np.array_equal(teacher.header.masks, done.trained.model.masks.weights().detach().numpy())
-    header, scores = compare(out, outfits, images, "test", images.parent / "cache", quiet=True)
-    assert header.model_version == done.header.model_version
-    assert scores == done.scores["test"]
-    assert set(scores) >= {TEACHER, COLOUR}
+    plan = Plan(part="test", baselines=UNTRAINED, retrieval=False)
+    again = report_on(out, outfits, images, images.parent / "cache", plan, quiet=True)
+    assert again.header == done.header
+    assert [x.figures for x in again.evaluation.lines] == [x.figures for x in done.evaluations["test"].lines]
+
+
+def test_the_card_says_what_was_measured_and_shows_failures(fitted: tuple[Fitted, Path]) -> None:
+    done, out = fitted
+    card = (out / "model_card.md").read_text()
+    for part, own in done.evaluations.items():
+        for x in own.lines:
+            assert f"| {part} | {x.name} | {x.figures['nondisjoint_fitb']} | {x.figures['nondisjoint_auc']} |" in card
+    stored = json.loads((out / "metrics.json").read_text())
+    assert stored["scores"]["valid"]["teacher"]["nondisjoint_fitb"]["value"] == (
+        done.evaluations["valid"].lines[0].figures["nondisjoint_fitb"].value
+    )
+    assert FAILURES in card
+    with Image.open(out / FAILURES) as picture:
+        assert picture.width > 1000
 
 
 def test_a_vector_does_not_depend_on_its_batch_mates(world: tuple[Outfits, Path], teacher: Teacher) -> None:
@@ -235,17 +255,14 @@ def test_unreadable_images_are_left_out_and_named(world: tuple[Outfits, Path], t
     (images / "tops-0-0.jpg").write_bytes(b"<html>gone</html>")
     (images / "bags-0-0.jpg").unlink()
     ids = sorted(world[0].items)
-    got = cached_features(
-        {i: images / f"{i}.jpg" for i in ids}, Extractor(random_spec(BACKBONE), 64, True), tmp_path, quiet=True
-    )
+    extractor = Extractor(random_spec(BACKBONE), 64, True)
+    got = cached_features(ids, FolderImages(images), extractor, tmp_path, quiet=True)
     assert {i: why.split(":")[0] for i, why in got.failed.items()} == {
         "tops-0-0": "not_an_image",
         "bags-0-0": "missing",
     }
     assert len(got.ids) == len(got.features) == len(got.histograms) == 34
-    again = cached_features(
-        {"tops-0-1": images / "tops-0-1.jpg"}, Extractor(random_spec(BACKBONE), 64, True), tmp_path, quiet=True
-    )
+    again = cached_features(["tops-0-1"], FolderImages(images), extractor, tmp_path, quiet=True)
     assert again.computed == 0
     assert np.array_equal(again.features[0], got.features[got.ids.index("tops-0-1")])
 

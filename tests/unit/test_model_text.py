@@ -63,8 +63,8 @@ def test_titles_from_a_catalogue_and_from_an_outfits_folder(tmp_path: Path) -> N
         ("missing.csv", None, "no such file"),
         ("a.csv", b"item_id,name\na,b\n", "has no column title"),
         ("a.csv", b"item_id,title\na,\xff\xfe\n", "cannot be read as CSV"),
-        ("polyvore_item_metadata.json", b"[1]", "cannot be read as items with titles"),
-        ("polyvore_item_metadata.json", b"{", "cannot be read as items with titles"),
+        ("polyvore_item_metadata.json", b"[1]", "must be a JSON object"),
+        ("polyvore_item_metadata.json", b"{", "cannot be read as JSON"),
     ],
 )
 def test_titles_that_cannot_be_read_name_their_file(

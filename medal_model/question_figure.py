@@ -1,0 +1,43 @@
+"""A teacher's scorer, and pictures of how it answers an outfits folder's questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from medal_model.export import TeacherHeader
+from medal_model.figure import draw_figure, draw_rows
+from medal_model.gallery import Gallery
+from medal_model.retrieval import retrieval_task
+from medal_model.scorers import MaskedScorer, masked_scorer
+from medal_model.study import Variant
+from medal_model.teacher import Teacher
+
+ROWS = 6
+
+
+def teacher_scorer(teacher: Teacher, gallery: Gallery) -> MaskedScorer:
+    """Scores by the teacher's vectors of a gallery of its own features."""
+    with torch.inference_mode():
+        z = teacher.heads(torch.from_numpy(gallery.features), torch.from_numpy(gallery.histograms)).cpu().numpy()
+    return masked_scorer(z, gallery.categories, teacher.header.categories, teacher.header.masks)
+
+
+def question_figure(
+    variant: Variant, scorer: MaskedScorer, header: TeacherHeader, part: str, images: Path, *, worst: bool = False
+) -> Image.Image:
+    """Six questions with the ten best answers each: drawn by seed, or those whose true item stands lowest.
+
+    Raises ValueError where the part asks nothing.
+    """
+    gallery, name = variant.gallery, variant.outfits.variant
+    task = retrieval_task(variant.outfits, part, gallery.rows, "type")
+    rows = draw_rows(task, scorer, header.visual_dim, gallery.ids, ROWS, worst=worst)
+    title, rule = "What completes the outfit", f"questions drawn by seed {task.seed}, not by how well they went"
+    if worst:
+        title, rule = "Known failures", "the questions whose true item stands lowest, one of each category first"
+    return draw_figure(
+        rows, lambda item_id: images / f"{item_id}.jpg", title, f"{header.model_version}; {name} {part}; {rule}"
+    )
