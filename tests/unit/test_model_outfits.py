@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from medal_model.outfits import Item, OutfitsError, read_outfits
+from medal_model.outfits import (
+    Item,
+    Judged,
+    Outfits,
+    OutfitsError,
+    Question,
+    read_outfits,
+    semantic_categories,
+    strict_disjoint,
+    titles,
+)
 from medal_model.sampling import TripletSampler
 
 
@@ -93,9 +104,14 @@ def _question(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (lambda w: w.pop("categories.csv"), r"categories.csv: no such file"),
         (lambda w: w.pop("nondisjoint/valid.json"), r"valid.json: no such file"),
         (_set("categories.csv", "1,Shirt\n"), r"categories.csv:1: needs id, fine name"),
-        (_set("categories.csv", "1,Shirt,tops\n1,Shirt,tops\n"), r"categories.csv:2: category id '1' stands twice"),
+        (_set("categories.csv", "1,Shirt,tops\n\n1,Shirt,hats\n"), r"csv:3: category id '1' is 'hats' here and 'tops'"),
+        (_set("categories.csv", "1,Shirt,\n1,Shirt,tops\n"), r"csv:2: category id '1' is 'tops' here and '' before"),
         (_set("categories.csv", "1,Shirt,tops\n3,Carpet,other\n"), r"metadata.json: s0: category_id '2' is not in"),
         (_set("polyvore_item_metadata.json", {"t0": {}}), r"metadata.json: t0: has no category_id"),
+        (
+            _set("polyvore_item_metadata.json", {"t0": {"category_id": "1", "semantic_category": 3}}),
+            r"metadata.json: t0: semantic_category must be text, is int",
+        ),
         (_set("polyvore_item_metadata.json", []), r"metadata.json: must be a JSON object"),
         (_set("nondisjoint/train.json", '[{"set_id": "1"'), r"train.json: cannot be read as JSON"),
         (_set("nondisjoint/train.json", [{"set_id": "1"}]), r"train.json: \[0\]: needs set_id and items"),
@@ -108,7 +124,8 @@ def _question(**changes: Any) -> Callable[[dict[str, Any]], None]:
             r"test.json: reference 1_1 already names another item",
         ),
         (_question(answers=["8_2", "1_1"]), r"fill_in_blank_valid.json: \[0\]: 0 answers come from the question's set"),
-        (_question(answers=["7_4", "7_1"]), r"fill_in_blank_valid.json: \[0\]: 2 answers"),
+        (_question(answers=["7_4", "7_4"]), r"fill_in_blank_valid.json: \[0\]: 2 answers"),
+        (_question(answers=["8_2", "7_1"]), r"fill_in_blank_valid.json: \[0\]: 0 answers"),  # it shows 7_1 itself
         (_question(question=["7_2"]), r"fill_in_blank_valid.json: \[0\]: '7_2' refers to no item"),
         (_question(question=["7_1", "8_1"]), r"fill_in_blank_valid.json: \[0\]: question must hold items of one set"),
         (_set("nondisjoint/compatibility_valid.txt", "1 7_1 7_4\n2 7_1\n"), r"valid.txt:2: label must be 0 or 1"),
@@ -120,6 +137,161 @@ def test_faults_name_file_and_place(tmp_path: Path, spoil: Callable[[dict[str, A
     spoil(world)
     with pytest.raises(OutfitsError, match=message):
         read_outfits(_write(tmp_path, world), "nondisjoint", _category)
+
+
+def test_the_table_of_categories_as_it_really_is(tmp_path: Path) -> None:
+    """Ids stand again with another name (the first counts), fields have blanks at the end, some have no category."""
+    world = _world() | {
+        "categories.csv": "\ufeff1,Pump,tops \n1,Heels,tops\n2,Boots,shoes\n1,Pump, tops\n3,undefined,\n"
+    }
+    named: dict[str, str | None] = {}
+
+    def category(semantic: str, name: str | None) -> str:
+        named[semantic] = name
+        return semantic
+
+    got = read_outfits(_write(tmp_path, world), "nondisjoint", category)
+    assert named == {"tops": "Pump", "shoes": "Boots"}
+    assert got.items["t0"] == Item("t0", "tops", "1")
+    assert got.dropped == {"no semantic category": 1}
+
+
+def test_an_items_own_category_goes_before_the_tables(tmp_path: Path) -> None:
+    world = _world()
+    world["polyvore_item_metadata.json"]["t0"]["semantic_category"] = " hats"
+    del world["polyvore_item_metadata.json"]["s0"]["semantic_category"]
+    got = read_outfits(_write(tmp_path, world), "nondisjoint", _category)
+    assert (got.items["t0"].category, got.items["s0"].category) == ("hats", "shoes")
+    assert semantic_categories(tmp_path) == {"hats", "tops", "shoes", "other"}
+
+
+def test_an_item_may_stand_twice_in_an_outfit_and_an_outfit_may_be_long(tmp_path: Path) -> None:
+    world, many = _world(), [f"t{n}" for n in range(19)]
+    world["polyvore_item_metadata.json"] |= {i: {"category_id": "1"} for i in many}
+    members = [{"item_id": i, "index": n} for n, i in enumerate([*many, "t0"], 1)]
+    world["nondisjoint/test.json"] = [{"set_id": 9, "items": members}]
+    world["nondisjoint/compatibility_test.txt"] = "1 9_1 9_2 9_20\n"
+    got = read_outfits(_write(tmp_path, world), "nondisjoint", _category)
+    assert got.sets["test"] == (tuple(many),)
+    assert got.judged["test"][0].outfit == ("t0", "t1", "t0")  # a judged outfit stays as the file has it
+
+
+def test_titles_are_the_first_text_there_is(tmp_path: Path) -> None:
+    items: dict[str, dict[str, Any]] = {
+        "a": {"title": " Red \n  shoes ", "url_name": "red", "description": "Long"},
+        "b": {"title": "", "url_name": "blue coat", "description": "Long"},
+        "c": {"title": None, "url_name": " ", "description": "A green\that"},
+        "d": {"category_id": "1"},
+    }
+    _write(tmp_path, {"polyvore_item_metadata.json": items})
+    assert titles(tmp_path) == {"a": "Red shoes", "b": "blue coat", "c": "A green hat", "d": ""}
+
+
+@pytest.mark.parametrize(
+    ("meta", "said"),
+    [
+        ({"title": ["Red"]}, "a: title must be text, is list"),
+        ({"title": "Red", "description": 7}, "a: description must be text, is int"),
+        ("Red", "a: must be an object"),
+    ],
+)
+def test_titles_that_are_no_text_name_item_and_field(meta: Any, said: str, tmp_path: Path) -> None:
+    _write(tmp_path, {"polyvore_item_metadata.json": {"a": meta}})
+    with pytest.raises(OutfitsError, match=rf"polyvore_item_metadata.json: {said}"):
+        titles(tmp_path)
+
+
+def _shared_world() -> Outfits:
+    items = {i: Item(i, "tops", "1") for i in "abcdefgh"}
+    return Outfits(
+        root=Path("polyvore"),
+        variant="nondisjoint",
+        items=items,
+        sets={"train": (("a", "b"),), "valid": (("b", "c"), ("c", "d")), "test": (("d", "e"), ("f", "g"))},
+        questions={
+            "valid": (
+                Question(("b",), ("c", "e"), 0),
+                Question(("d",), ("a", "c"), 1),
+                Question(("d",), ("e", "c"), 1),
+            ),
+            "test": (Question(("f",), ("g", "h"), 0),),
+        },
+        judged={"valid": (Judged(("a", "c"), False),), "test": (Judged(("d", "e"), True), Judged(("b", "f"), False))},
+        dropped={"refused": 1},
+        left_out={"train: outfits with fewer than two kept items": 2},
+    )
+
+
+def test_strict_disjoint_leaves_nothing_that_train_has_seen() -> None:
+    """A question goes for any of its items: shown, right answer, wrong answer."""
+    got = strict_disjoint(_shared_world())
+    assert got.sets == {"train": (("a", "b"),), "valid": (("c", "d"),), "test": (("d", "e"), ("f", "g"))}
+    assert got.questions == {"valid": (Question(("d",), ("e", "c"), 1),), "test": (Question(("f",), ("g", "h"), 0),)}
+    assert got.judged == {"valid": (), "test": (Judged(("d", "e"), True),)}
+    assert got.left_out == {
+        "train: outfits with fewer than two kept items": 2,
+        "valid: outfits that share an item with train": 1,
+        "fitb_valid: questions that share an item with train": 2,
+        "auc_valid: outfits that share an item with train": 1,
+        "auc_test: outfits that share an item with train": 1,
+    }
+    assert strict_disjoint(got) == got
+
+
+def test_strict_disjoint_keeps_the_items_that_are_still_asked_about() -> None:
+    small = replace(_shared_world(), questions={"valid": (), "test": ()})
+    assert sorted(strict_disjoint(small).items) == list("abcdefg")
+
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def _shared(name: str) -> Path:
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"{SHARED / name} is not on this machine")
+    return SHARED / name
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("variant", "questions", "judged"), [("disjoint", 357, 714), ("nondisjoint", 1, 1)])
+def test_strict_disjoint_on_real_outfits(variant: str, questions: int, judged: int) -> None:
+    """The disjoint variant is one; of the nondisjoint test one question in 598 is left."""
+    read = read_outfits(_shared("fashion"), variant, lambda semantic, name: semantic)
+    strict = strict_disjoint(read)
+    assert (len(strict.questions["test"]), len(strict.judged["test"])) == (questions, judged)
+    seen = {i for outfit in strict.sets["train"] for i in outfit}
+    assert not any(seen & {*q.outfit, *q.answers} for part in ("valid", "test") for q in strict.questions[part])
+    assert not any(seen & set(j.outfit) for part in ("valid", "test") for j in strict.judged[part])
+
+
+@pytest.mark.real_data
+def test_the_maryland_questions_have_the_same_form(tmp_path: Path) -> None:
+    """3,076 questions and 7,076 outfits; two questions offer an item that they show, besides the right one."""
+    source, folder = _shared("polyvore_maryland"), tmp_path / "nondisjoint"
+    folder.mkdir()
+    (folder / "fill_in_blank_test.json").symlink_to(source / "fill_in_blank_test.json")
+    (folder / "compatibility_test.txt").symlink_to(source / "fashion_compatibility_prediction.txt")
+    asked = json.loads((folder / "fill_in_blank_test.json").read_text())
+    lines = [line.split() for line in (folder / "compatibility_test.txt").read_text().splitlines()]
+    refs = {r for q in asked for r in (*q["question"], *q["answers"])} | {r for line in lines for r in line[1:]}
+    sets: dict[str, list[dict[str, Any]]] = {}
+    for ref in refs:  # every reference its own item: the sets themselves are not among these files
+        sets.setdefault(ref.rsplit("_", 1)[0], []).append({"item_id": ref, "index": ref.rsplit("_", 1)[1]})
+    _write(tmp_path, {
+        "polyvore_item_metadata.json": {r: {"category_id": "2"} for r in refs},
+        "categories.csv": "2,Clothing,all\n",
+        "nondisjoint/train.json": [],
+        "nondisjoint/valid.json": [],
+        "nondisjoint/test.json": [{"set_id": s, "items": items} for s, items in sets.items()],
+        "nondisjoint/fill_in_blank_valid.json": [],
+        "nondisjoint/compatibility_valid.txt": "",
+    })  # fmt: skip
+    got = read_outfits(tmp_path, "nondisjoint", _category)
+    assert len(got.questions["test"]) == 3076
+    assert {q.right for q in got.questions["test"]} == {0}
+    assert sum(bool(set(q.outfit) & set(q.answers)) for q in got.questions["test"]) == 2
+    assert Counter(j.compatible for j in got.judged["test"]) == {True: 3076, False: 4000}
+    assert not got.left_out
 
 
 def test_unknown_variant(tmp_path: Path) -> None:
