@@ -45,6 +45,8 @@ class HarvestConfig:
     all_body: str = "larger"
 
     # Crops and photos
+    others: str = "white"  # what else is in the photo and smaller than the box: white, or keep
+    background: str = "white"  # pixels of the surroundings' colour: white, or keep
     padding: float = 0.08  # of the box's longer side, on each side, before the white square
     min_items: int = 2  # of different categories, else the photo gives no outfit
     photo_distance: int = 4  # bits of 64 between perceptual hashes up to which photos are the same; -1: off
@@ -69,6 +71,8 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "one_person": ("auto", "detections", "garments", "off"),
     "one_per": ("category", "label", "off"),
     "prefer": ("score", "area"),
+    "others": ("white", "keep"),
+    "background": ("white", "keep"),
     "all_body": ("larger", "all-body", "separates", "both"),
 }
 

@@ -17,7 +17,7 @@ from PIL import Image
 from medal_model.harvest import layout, rules
 from medal_model.harvest.config import HarvestConfig
 from medal_model.harvest.counts import Counts
-from medal_model.harvest.crops import padded, white_square
+from medal_model.harvest.crops import cut, white_square
 from medal_model.harvest.detections import SUFFIXES, Detection, Detector, HarvestError, Photo, UInt8
 from medal_model.harvest.hashing import SeenHashes, difference_hash
 from medal_model.harvest.questions import SPLITS, Outfit, Piece, Questions, ask, split_of
@@ -32,7 +32,7 @@ Said = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Harvested:
-    """What came of it: `sets` by split, detections of the items by id (`boxes`), photos that were not read (`notes`)."""
+    """What came of it: `sets` by split, detections of items by id (`boxes`), photos that were not read (`notes`)."""
 
     out: Path
     counts: Counts
@@ -133,8 +133,9 @@ class _Run:
     def _cut(self, photo: Photo, kept: tuple[rules.Worn, ...]) -> None:
         """Crops that were not seen before; the photo goes where too few are left, and then marks nothing as seen."""
         new: list[tuple[rules.Worn, UInt8, int]] = []
+        around = [w.detection.box for w in kept]
         for w in kept:
-            crop = padded(photo.pixels, w.detection.box, self.config.padding)
+            crop = cut(photo.pixels, w.detection.box, around, self.config)
             mark = difference_hash(crop)
             seen = self._crops.setdefault(w.category, SeenHashes(self.config.crop_distance))
             if seen.like(mark) is not None:
