@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -30,7 +31,7 @@ class RecordedDetector:
         self._path = path
         try:
             data = path.read_bytes()
-            lines = data.decode("utf-8-sig").splitlines()
+            lines = io.StringIO(data.decode("utf-8-sig"), newline="")
         except FileNotFoundError as e:
             raise HarvestError(f"{path}: no such file; give recorded detections as CSV") from e
         except (OSError, UnicodeDecodeError) as e:
@@ -44,7 +45,7 @@ class RecordedDetector:
             for row in reader:
                 self._read(row, f"{path}:{reader.line_num}", reader.line_num, people, found)
         except csv.Error as e:
-            raise HarvestError(f"{path}:{reader.line_num}: cannot be read as CSV: {e}") from e
+            raise HarvestError(f"{path}:{reader.reader.line_num}: cannot be read as CSV: {e}") from e
         if not found:
             raise HarvestError(f"{path}: holds no detection")
         self._found = {k: tuple(v) for k, v in found.items()}
