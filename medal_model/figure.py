@@ -7,10 +7,10 @@ true item boxed where it is among them. Under each picture stand its score and h
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,8 +101,10 @@ def _lowness(task: RetrievalTask, scorer: MaskedScorer, q: int) -> float:
     return float((scores > scores[found == int(task.answers[q])]).mean())
 
 
-def draw_figure(rows: Sequence[FigureRow], image: Callable[[str], Path], title: str, subtitle: str = "") -> Image.Image:
-    """The figure as an RGB image. A photo that cannot be read is a grey square that says so.
+def draw_figure(
+    rows: Sequence[FigureRow], photo: Callable[[str], bytes], title: str, subtitle: str = ""
+) -> Image.Image:
+    """The figure as an RGB image. `photo` gives an item's encoded photo; one that cannot be read is a grey square.
 
     Raises ValueError for no row.
     """
@@ -130,14 +132,14 @@ def draw_figure(rows: Sequence[FigureRow], image: Callable[[str], Path], title: 
         shown = row.outfit[: _SHOWN - 1]
         for c, item in enumerate((*shown, row.true)):
             x = left + c * (CELL + GAP)
-            page.photo(image(item), x, y, true=item == row.true)
+            page.photo(photo, item, x, y, true=item == row.true)
             if item == row.true:
                 page.text(x + CELL / 2, y + CELL + 6, "true item", 12, TRUE, anchor="ma")
         if (more := len(row.outfit) - len(shown)) > 0:
             page.text(left, y + CELL + 6, f"and {more} more", 12, GREY)
         for c, r in enumerate(row.ranked):
             at = beside + c * (CELL + GAP)
-            page.photo(image(r.item_id), at, y, true=r.item_id == row.true)
+            page.photo(photo, r.item_id, at, y, true=r.item_id == row.true)
             page.text(at, y + CELL + 5, f"{r.score:.3f}", 12, TRUE if r.item_id == row.true else INK)
             page.text(at + CELL, y + CELL + 5, str(c + 1), 12, GREY, anchor="ra")
             page.bar(at, y + CELL + 27, r.visual, limit, VISUAL)
@@ -190,13 +192,13 @@ class _Page:
         self.box(x + zero - 0.5, y - 2, 1, 10, GREY)
         self.text(x + CELL, y + 3, f"{value:+.3f}", 10, GREY, anchor="rm")
 
-    def photo(self, path: Path, x: float, y: float, true: bool) -> None:
+    def photo(self, read: Callable[[str], bytes], item_id: str, x: float, y: float, true: bool) -> None:
         """A photo without its empty border, letterboxed into its cell and framed; the true item in a box."""
         side = CELL * SCALE
         inner = side - 2 * BOX * SCALE
         x0, y0 = round(x * SCALE), round(y * SCALE)
         try:
-            with Image.open(path) as opened:
+            with Image.open(io.BytesIO(read(item_id))) as opened:
                 photo = Image.fromarray(trim_border(np.asarray(opened.convert("RGB"))))
             ratio = inner / max(photo.size)
             size = (max(1, round(photo.width * ratio)), max(1, round(photo.height * ratio)))

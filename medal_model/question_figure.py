@@ -10,6 +10,7 @@ from PIL import Image
 from medal_model.export import TeacherHeader
 from medal_model.figure import draw_figure, draw_rows
 from medal_model.gallery import Gallery
+from medal_model.image_source import open_images
 from medal_model.retrieval import retrieval_task
 from medal_model.scorers import MaskedScorer, masked_scorer
 from medal_model.study import Variant
@@ -38,6 +39,4 @@ def question_figure(
     title, rule = "What completes the outfit", f"questions drawn by seed {task.seed}, not by how well they went"
     if worst:
         title, rule = "Known failures", "the questions whose true item stands lowest, one of each category first"
-    return draw_figure(
-        rows, lambda item_id: images / f"{item_id}.jpg", title, f"{header.model_version}; {name} {part}; {rule}"
-    )
+    return draw_figure(rows, open_images(images).read, title, f"{header.model_version}; {name} {part}; {rule}")

@@ -29,7 +29,7 @@ class TeacherReport:
 def report_on(
     folder: Path, outfits: Outfits, images: Path, cache: Path, plan: Plan, *, figure: bool = False, quiet: bool = False
 ) -> TeacherReport:
-    """Load a teacher, read features of the outfits' photos (`<images>/<item_id>.jpg`, cached), measure.
+    """Load a teacher, read features of the outfits' photos (`image_source.open_images`, cached), measure.
 
     Learnt baselines are trained on the teacher's own features and get a hidden layer as wide as the teacher's.
     Raises TeacherError, BackboneError; OutfitsError where the teacher does not know a category, no photo can be

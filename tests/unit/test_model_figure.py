@@ -11,6 +11,7 @@ from PIL import Image
 
 from medal_model import figure
 from medal_model.figure import FigureRow, Ranked, draw_figure, draw_rows
+from medal_model.image_source import FolderImages
 from medal_model.retrieval import retrieval_task
 from medal_model.scorers import MaskedScorer, category_numbers
 
@@ -34,7 +35,7 @@ def _cell(n: int, row: int = 0) -> tuple[int, int]:
 def test_the_true_item_is_boxed_on_all_four_sides_and_no_other_is(photos: Path) -> None:
     ranked = (Ranked("x", 0.5, 0.3, 0.2), Ranked("t", 0.4, 0.5, -0.1))
     row = FigureRow(("a", "b"), "t", "shoes", 2, 20, ranked)
-    image = draw_figure([row], lambda i: photos / f"{i}.jpg", "Title")
+    image = draw_figure([row], FolderImages(photos).read, "Title")
     side, half = figure.CELL * figure.SCALE, figure.CELL * figure.SCALE // 2
     for n, boxed in ((0, False), (1, False), (2, True)):
         x, y = _cell(n)
@@ -48,11 +49,11 @@ def test_the_true_item_is_boxed_on_all_four_sides_and_no_other_is(photos: Path) 
 
 def test_a_missing_photo_is_a_grey_square(photos: Path) -> None:
     row = FigureRow(("gone",), "t", "shoes", 1, 2, (Ranked("t", 0.1, 0.1, 0.0),))
-    image = draw_figure([row], lambda i: photos / f"{i}.jpg", "Title", "")
+    image = draw_figure([row], FolderImages(photos).read, "Title", "")
     x, y = _cell(0)
     assert image.getpixel((x + 20, y + 20)) == figure.LIGHT
     with pytest.raises(ValueError, match="needs rows"):
-        draw_figure([], lambda i: photos, "Title")
+        draw_figure([], FolderImages(photos).read, "Title")
 
 
 def test_rows_hold_true_ranks_and_parts_that_add_up() -> None:
