@@ -141,6 +141,42 @@ class Settings(BaseSettings):
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
 
+class Launch(_Section):
+    """This process' place among those that torchrun started; see torch's documentation of torchrun."""
+
+    rank: int = Field(ge=0)
+    local_rank: int = Field(ge=0)
+    """Its number on this machine: its GPU."""
+    world_size: int = Field(ge=1)
+    master_addr: str
+    master_port: int = Field(ge=1, le=65535)
+    agent_store: bool = False
+    """The launcher, and not the first process, serves the store that all meet at."""
+    restart_count: int = Field(0, ge=0)
+
+
+def read_launch() -> Launch | None:
+    """Where torchrun put this process; None where it did not start it. Raises SettingsError naming the variable."""
+    if not {"RANK", "WORLD_SIZE"} <= set(os.environ):
+        return None
+    names = {
+        "rank": "RANK", "local_rank": "LOCAL_RANK", "world_size": "WORLD_SIZE", "master_addr": "MASTER_ADDR",
+        "master_port": "MASTER_PORT", "agent_store": "TORCHELASTIC_USE_AGENT_STORE",
+        "restart_count": "TORCHELASTIC_RESTART_COUNT",
+    }  # fmt: skip
+    try:
+        launch = Launch(**{key: os.environ[name] for key, name in names.items() if name in os.environ})
+    except ValidationError as e:
+        first = e.errors()[0]
+        raise SettingsError(
+            f"{names[str(first['loc'][0])]}: {first['msg']}; start several processes by torchrun (docs/training.md), "
+            "or unset RANK and WORLD_SIZE"
+        ) from e
+    if launch.rank >= launch.world_size:
+        raise SettingsError(f"RANK={launch.rank} is not below WORLD_SIZE={launch.world_size}; start them by torchrun")
+    return launch
+
+
 def load_settings(path: Path | None = None) -> Settings:
     """Settings from `medal.yaml` (or `path`, or $MEDAL_CONFIG) and the environment.
 

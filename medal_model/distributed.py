@@ -7,10 +7,17 @@ view, so that 65,536 outputs fit), and only the sum of them is to be exchanged.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch
 from torch import distributed as dist
 from torch import nn
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
+
+_PATIENCE = timedelta(hours=1)  # for the slowest process at any sum
 
 
 def active() -> bool:
@@ -26,6 +33,28 @@ def world_size() -> int:
 def rank() -> int:
     """This process' number; 0 is the one that writes."""
     return dist.get_rank() if active() else 0
+
+
+def join(store: Store, number: int, processes: int, device: str, local: int = 0) -> None:
+    """Become process `number` of `processes`, which meet at `store`; on a GPU, take the one numbered `local`.
+
+    `device` is the kind to train on: NCCL for cuda, Gloo for cpu. Raises ValueError where that GPU is not there.
+    """
+    if device == "cuda":
+        if local >= torch.cuda.device_count():
+            raise ValueError(
+                f"process {local} of this machine has no GPU of its own, torch sees {torch.cuda.device_count()}; "
+                "start as many processes as there are, or set device: cpu"
+            )
+        torch.cuda.set_device(local)
+    backend = "nccl" if device == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=number, world_size=processes, timeout=_PATIENCE)
+
+
+def leave() -> None:
+    """Take this process out again; nothing where it is alone."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def summed(value: torch.Tensor) -> torch.Tensor:
@@ -69,6 +98,25 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         assert p.grad is not None
         p.grad.copy_(flat[at : at + p.numel()].view_as(p))
         at += p.numel()
+
+
+def average_buffers(module: nn.Module) -> None:
+    """Mean of every floating buffer over all processes, in place: batch norms' statistics, which each has of its share.
+
+    Without it the processes' teachers, and with them the epoch they stop at, would differ.
+    """
+    if not active():
+        return
+    own = [b for b in module.buffers() if b.is_floating_point()]
+    if not own:
+        return
+    flat = torch.cat([b.reshape(-1).float() for b in own])
+    dist.all_reduce(flat)
+    flat /= world_size()
+    at = 0
+    for b in own:
+        b.copy_(flat[at : at + b.numel()].view_as(b))
+        at += b.numel()
 
 
 def _device() -> str:

@@ -241,6 +241,8 @@ class Trainer:
                 f"epoch {epoch}, step {self.step}: a gradient is not finite ({norms}); lower the learning rates"
             )
         self.optimiser.step()
+        if self.student.backbone is not None and not config.pretrained:
+            distributed.average_buffers(self.student.backbone)
         self.step += 1
         momentum = teacher_momentum(self.progress, config.ema) if config.ema_to_one else config.ema
         # Early on the teacher follows faster, or it would remember its random start.

@@ -12,6 +12,7 @@ import typer
 from jobs.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
+    from medal_model.config import TrainConfig
     from medal_model.outfits import Outfits
     from medal_model.report_table import Evaluation
 
@@ -24,7 +25,14 @@ Cache = Annotated[Path, typer.Option(help="Where backbone features are kept betw
 Taxonomy = Annotated[
     Path | None, typer.Option("--categories-from", help="Taxonomy file; the product's own where left out.")
 ]
-Images = Annotated[Path | None, typer.Option(help="Folder of <item_id>.jpg; OUTFITS/images, else its sibling.")]
+Images = Annotated[
+    Path | None,
+    typer.Option(help="Folder of <item_id>.jpg or of *.parquet, or a parquet file; OUTFITS/images, else its sibling."),
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict-disjoint", help="Leave out what of valid and test shares an item with train."),
+]
 
 
 def images_of(outfits: Path) -> Path:
@@ -33,16 +41,37 @@ def images_of(outfits: Path) -> Path:
     return inside if inside.is_dir() else outfits.parent / "images"
 
 
-def read(folder: Path, variant: str, category: Any, suffix: str = "") -> Outfits:
-    """One variant; what was dropped and left out goes to stderr. Raises OutfitsError."""
-    from medal_model.outfits import read_outfits
+def read(
+    folder: Path, variant: str, category: Any, suffix: str = "", *, strict: bool = False, quiet: bool = False
+) -> Outfits:
+    """One variant, `strict` by `outfits.strict_disjoint`; what was dropped and left out goes to stderr unless `quiet`.
+
+    Raises OutfitsError, also for a typespaces.p that is damaged or hostile.
+    """
+    from medal_model.outfits import read_outfits, strict_disjoint
+    from medal_model.typespaces import typespaces
 
     outfits = read_outfits(folder, variant, category, suffix)
+    if strict:
+        outfits = strict_disjoint(outfits)
+    pairs = typespaces(folder, variant)
     notes = [f"{n} items dropped: {why}" for why, n in outfits.dropped.items()]
     notes += [f"{n} left out of {why}" for why, n in outfits.left_out.items()]
-    for note in notes:
+    notes += [] if pairs is None else [f"typespaces.p: {len(pairs)} pairs; here every pair of categories has a mask"]
+    for note in () if quiet else notes:
         typer.echo(note, err=True)
     return outfits
+
+
+def fill_cache(outfits: Outfits, images: Path, config: TrainConfig, cache: Path) -> None:
+    """Features of all items into the cache, by this process alone. Raises OutfitsError, BackboneError."""
+    from medal_model.backbones import default_spec, random_spec
+    from medal_model.features import Extractor
+    from medal_model.recipe import read_gallery
+
+    spec = default_spec(config.backbone) if config.pretrained else random_spec(config.backbone, config.seed)
+    extractor = Extractor(spec, config.input_size, config.trim)
+    read_gallery(outfits, images, extractor, cache, lambda line: None, False)
 
 
 @contextmanager
@@ -51,6 +80,7 @@ def faults() -> Iterator[None]:
     from medal_model.backbones import BackboneError
     from medal_model.config import ConfigError
     from medal_model.export import TeacherError
+    from medal_model.image_source import ImageSourceError
     from medal_model.images import ImageError
     from medal_model.outfits import OutfitsError
     from medal_model.text import EncoderError, TextError
@@ -60,7 +90,9 @@ def faults() -> Iterator[None]:
         yield
     except (ConfigError, BackboneError, EncoderError) as e:
         raise SettingsError(str(e)) from e
-    except (OutfitsError, TeacherError, TaxonomyError, TextError, ImageError) as e:
+    except FloatingPointError as e:  # the message names the settings to change
+        raise SettingsError(str(e)) from e
+    except (OutfitsError, ImageSourceError, TeacherError, TaxonomyError, TextError, ImageError) as e:
         raise DataError(str(e)) from e
 
 
