@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs.errors import SettingsError
-from jobs.train.shared import DEFAULT_CACHE, Cache, Images, OutfitsDir, Taxonomy, Variant, faults, images_of, read, show
+from jobs.train.shared import (
+    DEFAULT_CACHE,
+    Cache,
+    Images,
+    OutfitsDir,
+    Strict,
+    Taxonomy,
+    Variant,
+    faults,
+    images_of,
+    read,
+    show,
+)
 
 if TYPE_CHECKING:
     from medal_model.report_table import Evaluation
@@ -27,6 +39,7 @@ def register(app: typer.Typer) -> None:
         outfits: OutfitsDir,
         split: Variant = "nondisjoint",
         part: Part = "test",
+        strict: Strict = False,
         images: Images = None,
         suffix: Annotated[str, typer.Option(help="Other question files of the same part, such as _uniform.")] = "",
         retrieval: Annotated[
@@ -49,7 +62,7 @@ def register(app: typer.Typer) -> None:
             from schemas.taxonomy import load_taxonomy
 
             plan = Plan(part=part, baselines=_chosen(baselines), retrieval=retrieval, commands=(_command(),))
-            found = read(outfits, split, load_taxonomy(categories_from).category, suffix)
+            found = read(outfits, split, load_taxonomy(categories_from).category, suffix, strict=strict)
             where = images or images_of(outfits)
             report = report_on(teacher, found, where, cache, plan, figure=figure is not None)
         if report.figure is not None and figure is not None:
