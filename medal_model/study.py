@@ -26,22 +26,42 @@ from medal_model.student import MedalModel
 from medal_model.training import embed_gallery, train
 
 MEDAL = "MEDAL"
-# An ablation's override that is no setting: measure the student of the same run.
-STUDENT: Mapping[str, object] = {"weights": "student"}
-ABLATIONS: Mapping[str, Mapping[str, object]] = {
-    "− masks": {"masks": False},
-    "− colour": {"colour": False},
-    "student instead of teacher": STUDENT,
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """MEDAL with one thing changed: `settings` over the configuration, or the `student` of MEDAL's own runs, or
+    trained `on` other inputs of the same questions, by name in `Variant.others` (left out where a variant has none)."""
+
+    settings: Mapping[str, object] = field(default_factory=dict)
+    student: bool = False
+    on: str = ""
+
+
+ABLATIONS: Mapping[str, Ablation] = {
+    "− masks": Ablation({"masks": False}),
+    "− colour": Ablation({"colour": False}),
+    "student instead of teacher": Ablation(student=True),
 }
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One variant's outfits, the items by row and, where there is one, their text table."""
+    """One variant's outfits, the items by row and, where there is one, their text table.
+
+    `others` are other inputs for the same questions, such as features of another backbone or more outfits to train
+    on; their galleries begin with the same rows.
+    """
 
     outfits: Outfits
     gallery: Gallery
     texts: Texts | None = None
+    others: Mapping[str, Variant] = field(default_factory=dict)
+
+    def without(self, part: str) -> Variant:
+        """The same without what `part` asks: see `set_apart`."""
+        others = {name: v.without(part) for name, v in self.others.items()}
+        return replace(self, outfits=set_apart(self.outfits, part), others=others)
 
 
 @dataclass(frozen=True)
@@ -94,23 +114,26 @@ def run_study(
     categories: Sequence[str],
     config: TrainConfig,
     plan: Plan,
-    ablations: Mapping[str, Mapping[str, object]] | None = None,
+    ablations: Mapping[str, Ablation] | None = None,
     *,
     fit: Fit | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Fit everything on train and valid, then measure it on the plan's part.
 
-    `ablations` are overrides of the configuration by name, or `STUDENT`. Raises ValueError for an unknown baseline,
-    an unknown key of an ablation or nothing to train on.
+    Raises ValueError for an unknown baseline, an unknown key of an ablation, inputs of an ablation that a variant
+    lacks or whose rows are not the same, or nothing to train on.
     """
     if unknown := set(plan.baselines) - set(BASELINES):
         raise ValueError(f"unknown baselines {sorted(unknown)}; there are {', '.join(BASELINES)}")
-    settings = {name: _settings(name, o, config) for name, o in (ablations or {}).items()}
+    changed = dict(ablations or {})
+    settings = {n: make_config({**config.to_dict(), **a.settings}, f"ablation {n}") for n, a in changed.items()}
+    for name, variant in variants.items():
+        _check_others(name, variant, changed)
     fitted: dict[str, list[_Run]] = {}
     for name, variant in variants.items():
-        apart = replace(variant, outfits=set_apart(variant.outfits, plan.part))
-        runs = _medal(apart, categories, config, plan, settings, fit or fit_medal)
+        apart = variant.without(plan.part)
+        runs = _medal(apart, categories, config, plan, changed, settings, fit or fit_medal)
         fitted[name] = [*runs, *fit_baselines(apart, categories, plan)]
         for run in fitted[name]:
             say(f"{name}: fitted {run.name} ({len(run.seeds)} seed{'s' if len(run.seeds) > 1 else ''})")
@@ -128,7 +151,7 @@ def compare_scorer(
     name: str, variant_name: str, variant: Variant, categories: Sequence[str], scorer: PoolScorer, plan: Plan
 ) -> Evaluation:
     """One finished scorer beside the plan's baselines, on one variant."""
-    apart = replace(variant, outfits=set_apart(variant.outfits, plan.part))
+    apart = variant.without(plan.part)
     runs = [_Run(name, "medal", (), (scorer,), 0.0), *fit_baselines(apart, categories, plan)]
     tasks = tasks_of(variant, plan.part) if plan.retrieval else ()
     rows = variant.gallery.rows
@@ -202,29 +225,35 @@ def _medal(
     categories: Sequence[str],
     config: TrainConfig,
     plan: Plan,
-    settings: Mapping[str, TrainConfig | None],
+    ablations: Mapping[str, Ablation],
+    settings: Mapping[str, TrainConfig],
     fit: Fit,
 ) -> list[_Run]:
-    """MEDAL with all seeds, then each ablation; None stands for the student of MEDAL's own runs."""
+    """MEDAL with all seeds, then each ablation; the student is that of MEDAL's own runs."""
     begun = time.monotonic()
     own = {seed: fit(variant, categories, replace(config, seed=seed)) for seed in plan.seeds}
     seconds = (time.monotonic() - begun) / len(own)
     runs = [_Run(MEDAL, "medal", plan.seeds, tuple(f.teacher for f in own.values()), seconds)]
-    for name, changed in settings.items():
+    for name, ablation in ablations.items():
         begun = time.monotonic()
-        if changed is None:
+        if ablation.student:
             runs.append(_Run(name, "ablation", plan.seeds, tuple(f.student for f in own.values()), seconds))
             continue
-        scorers = tuple(fit(variant, categories, replace(changed, seed=s)).teacher for s in plan.side_seeds)
+        inputs = variant.others[ablation.on] if ablation.on else variant
+        scorers = tuple(fit(inputs, categories, replace(settings[name], seed=s)).teacher for s in plan.side_seeds)
         runs.append(_Run(name, "ablation", plan.side_seeds, scorers, (time.monotonic() - begun) / len(scorers)))
     return runs
 
 
-def _settings(name: str, overrides: Mapping[str, object], config: TrainConfig) -> TrainConfig | None:
-    if dict(overrides) == dict(STUDENT):
-        return None
-    values: dict[str, Any] = {**config.to_dict(), **overrides}
-    return make_config(values, f"ablation {name}")
+def _check_others(name: str, variant: Variant, ablations: Mapping[str, Ablation]) -> None:
+    for what, ablation in ablations.items():
+        if not ablation.on:
+            continue
+        if ablation.on not in variant.others:
+            raise ValueError(f"ablation {what}: variant {name} has no inputs '{ablation.on}'")
+        ids = variant.gallery.ids
+        if variant.others[ablation.on].gallery.ids[: len(ids)] != ids:
+            raise ValueError(f"ablation {what}: its items in variant {name} do not begin with the variant's own")
 
 
 def _scorer(model: MedalModel, gallery: Gallery) -> MaskedScorer:

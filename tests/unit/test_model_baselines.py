@@ -13,9 +13,10 @@ from medal_model.baselines import BASELINES, LoopConfig
 from medal_model.config import TrainConfig
 from medal_model.evaluation import evaluate
 from medal_model.inputs import Texts
+from medal_model.measure import measure, summarise
 from medal_model.report_table import Evaluation, to_html, to_json, to_markdown, verdict
 from medal_model.scorers import cosine_scorer, random_scorer
-from medal_model.study import STUDENT, Fitted, Plan, Variant, run_study, set_apart
+from medal_model.study import ABLATIONS, Ablation, Fitted, Plan, Variant, run_study, set_apart
 
 OUTFITS, GALLERY = draw_world()
 LOOP = LoopConfig(epochs=12, batch_size=256, dim=16)
@@ -69,7 +70,7 @@ def study() -> Evaluation:
     plan = Plan(seeds=(0, 1, 2), baselines=("random", "plain triplet"), loop=LOOP, commands=("medal study",))
     other = Variant(replace(OUTFITS, variant="disjoint"), GALLERY)
     variants = {"nondisjoint": Variant(OUTFITS, GALLERY), "disjoint": other}
-    ablations = {"− masks": {"masks": False}, "student instead of teacher": STUDENT}
+    ablations = {n: ABLATIONS[n] for n in ("− masks", "student instead of teacher")}
     return run_study(variants, CATEGORIES, TrainConfig(), plan, ablations, fit=_fit)
 
 
@@ -121,4 +122,20 @@ def test_unknown_baselines_and_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown baselines"):
         run_study(variants, CATEGORIES, TrainConfig(), Plan(baselines=("best",)), fit=_fit)
     with pytest.raises(ValueError, match="ablation x: unknown key maks"):
-        run_study(variants, CATEGORIES, TrainConfig(), Plan(baselines=()), {"x": {"maks": False}}, fit=_fit)
+        run_study(variants, CATEGORIES, TrainConfig(), Plan(baselines=()), {"x": Ablation({"maks": False})}, fit=_fit)
+
+
+def test_an_ablation_trains_on_other_inputs_of_the_same_questions() -> None:
+    blind = replace(GALLERY, features=np.random.default_rng(5).normal(size=GALLERY.features.shape).astype(np.float32))
+    plan = Plan(seeds=(0,), baselines=(), retrieval=False)
+    ablations = {"blind": Ablation(on="blind")}
+    variants = {"nondisjoint": Variant(OUTFITS, GALLERY, others={"blind": Variant(OUTFITS, blind)})}
+    study = run_study(variants, CATEGORIES, TrainConfig(), plan, ablations, fit=_fit)
+    for line, gallery in zip(study.lines, (GALLERY, blind), strict=True):
+        alone = _fit(Variant(set_apart(OUTFITS, "test"), gallery), CATEGORIES, TrainConfig()).teacher
+        assert line.figures["nondisjoint_auc"] == summarise([measure(OUTFITS, "test", GALLERY.rows, alone)])["auc"]
+    shuffled = replace(blind, ids=tuple(reversed(blind.ids)))
+    for others, said in (({}, "has no inputs 'blind'"), ({"blind": Variant(OUTFITS, shuffled)}, "do not begin with")):
+        with pytest.raises(ValueError, match=said):
+            run_study({"nondisjoint": Variant(OUTFITS, GALLERY, others=others)}, CATEGORIES, TrainConfig(), plan,
+                      ablations, fit=_fit)  # fmt: skip
