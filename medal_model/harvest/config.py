@@ -46,7 +46,7 @@ class HarvestConfig:
 
     # Crops and photos
     others: str = "white"  # what else is in the photo and smaller than the box: white, or keep
-    background: str = "white"  # pixels of the surroundings' colour: white, or keep
+    background: str = "keep"  # pixels of the surroundings' colour: white, or keep
     padding: float = 0.08  # of the box's longer side, on each side, before the white square
     min_items: int = 2  # of different categories, else the photo gives no outfit
     photo_distance: int = 4  # bits of 64 between perceptual hashes up to which photos are the same; -1: off

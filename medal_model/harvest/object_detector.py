@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import torch
 
@@ -60,8 +62,9 @@ def _load(source: str) -> tuple[Any, Any]:
         import transformers
     except ImportError as e:
         raise DetectorError("detector: transformers is not installed; pip install 'medal-nightly[text]'") from e
-    local = Path(source).is_dir()
     try:
+        if not (local := Path(source).is_dir() or _in_cache(source)):
+            _reach(source)
         image_processor: Any = transformers.AutoImageProcessor
         processor = image_processor.from_pretrained(source, local_files_only=local)
         model = transformers.AutoModelForObjectDetection.from_pretrained(source, local_files_only=local)
@@ -72,3 +75,20 @@ def _load(source: str) -> tuple[Any, Any]:
             f"`hf download {source} --local-dir DIR`, then --detector DIR; or give recorded --detections"
         ) from e
     return model.eval(), processor
+
+
+def _in_cache(source: str) -> bool:
+    """Was it downloaded before?"""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(source, "config.json"), str)
+
+
+def _reach(source: str) -> None:
+    """Raises OSError at once where the hub cannot be reached: its own client tries for minutes."""
+    from huggingface_hub import hf_hub_url
+
+    try:
+        urlopen(Request(hf_hub_url(source, "config.json"), method="HEAD"), timeout=10).close()
+    except HTTPError:
+        pass  # reached: what it says is for the client to tell
