@@ -14,7 +14,7 @@ _NAMES: Mapping[str | None, str] = {
     "|top, t-shirt, sweatshirt",
     "bottoms": "jeans|leggings|pants|shorts|skirt",
     "all-body": "dress|jumpsuit|romper",
-    # In Clothing Co-Parsing a `suit` is the suit's jacket; its trousers are `pants` (seen in all eight looked at).
+    # In Clothing Co-Parsing a `suit` is the suit's jacket; its trousers are `pants`.
     "outerwear": "blazer|cape|coat|jacket|suit|vest",
     "shoes": "boots|clogs|flats|heels|loafers|pumps|sandals|shoe|shoes|sneakers|wedges",
     "bags": "bag|bag, wallet|purse",
