@@ -36,7 +36,8 @@ class BackboneSpec:
 
     `weights`: `package` (a file of an installed package, sha256 of the file), `hub` (timm's pretrained
     weights, sha256 over the loaded tensors), `random` (from `seed`; for tests) or `trained` (carried by the
-    teacher, sha256 over the tensors).
+    teacher, sha256 over the tensors). `stages`: the feature also holds mean and standard deviation of the maps of
+    that many last stages, as in `WithStages`.
     """
 
     name: str
@@ -48,6 +49,7 @@ class BackboneSpec:
     feature_dim: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    stages: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, the inverse of `from_dict`."""
@@ -63,7 +65,7 @@ class BackboneSpec:
         return cls(**{**raw, "mean": mean, "std": std})
 
 
-def packaged_spec(name: str) -> BackboneSpec:
+def packaged_spec(name: str, stages: int = 0) -> BackboneSpec:
     """Reference to the ImageNet weights inside an installed package.
 
     Raises BackboneError where the name has no such package or it is not installed.
@@ -73,26 +75,28 @@ def packaged_spec(name: str) -> BackboneSpec:
     package, file = _PACKAGED[name]
     path = _package_file(package, file)
     half = (0.5, 0.5, 0.5)
-    return BackboneSpec(name, "package", package, file, _file_sha256(path), 0, _feature_dim(name), half, half)
+    width = _feature_dim(name, stages)
+    return BackboneSpec(name, "package", package, file, _file_sha256(path), 0, width, half, half, stages)
 
 
-def random_spec(name: str = "tf_efficientnet_lite0", seed: int = 0) -> BackboneSpec:
+def random_spec(name: str = "tf_efficientnet_lite0", seed: int = 0, stages: int = 0) -> BackboneSpec:
     """Reference to untrained weights drawn from a seed: for tests, without any download."""
     half = (0.5, 0.5, 0.5)
-    return BackboneSpec(name, "random", "", "", "", seed, _feature_dim(name), half, half)
+    return BackboneSpec(name, "random", "", "", "", seed, _feature_dim(name, stages), half, half, stages)
 
 
-def hub_spec(name: str) -> BackboneSpec:
+def hub_spec(name: str, stages: int = 0) -> BackboneSpec:
     """Reference to timm's pretrained weights, fetched now. Raises BackboneError where the hub is out of reach."""
     model = _create(name, pretrained=True)
     cfg = model.pretrained_cfg
     mean, std = (tuple(float(x) for x in cfg[k]) for k in ("mean", "std"))
-    return BackboneSpec(name, "hub", "", "", _state_sha256(model), 0, _feature_dim(name), mean, std)  # type: ignore[arg-type]
+    sha256, width = _state_sha256(model), _feature_dim(name, stages)
+    return BackboneSpec(name, "hub", "", "", sha256, 0, width, mean, std, stages)  # type: ignore[arg-type]
 
 
-def default_spec(name: str) -> BackboneSpec:
+def default_spec(name: str, stages: int = 0) -> BackboneSpec:
     """The packaged weights where there are some, timm's hub otherwise."""
-    return packaged_spec(name) if name in _PACKAGED else hub_spec(name)
+    return packaged_spec(name, stages) if name in _PACKAGED else hub_spec(name, stages)
 
 
 def trained_spec(spec: BackboneSpec, backbone: nn.Module) -> BackboneSpec:
@@ -109,7 +113,7 @@ def load_backbone(
     `spec.sha256`.
     """
     if spec.weights == "trained":
-        model = _create(spec.name, pretrained=False)
+        model = _with_stages(_create(spec.name, pretrained=False), spec.stages)
         try:
             model.load_state_dict(dict(state or {}))
         except RuntimeError as e:
@@ -127,8 +131,37 @@ def load_backbone(
         _compare(_file_sha256(path), spec.sha256, str(path))
         model = _create(spec.name, pretrained=False)
         _load_in_order(model, path)
+    if not isinstance(model, WithStages):
+        model = _with_stages(model, spec.stages)
     model.requires_grad_(False).eval()
     return model.to(device=device, memory_format=torch.channels_last)
+
+
+class WithStages(nn.Module):
+    """A backbone whose feature also holds mean and standard deviation, over places, of the maps of its last stages.
+
+    Channel statistics of middle layers tell texture and style, which the last layer, trained to name objects, has
+    let go of. Source: the statistics of Huang and Belongie (2017), section 4.
+    """
+
+    def __init__(self, body: Any, stages: int) -> None:
+        super().__init__()
+        self.body, self.stages = body, stages
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, 3, S, S] to [B, F + 2 x channels of the stages]."""
+        final, maps = self.body.forward_intermediates(x, indices=self.stages)
+        parts = [self.body.forward_head(final)]
+        for m in maps:
+            flat = m.flatten(2)
+            centred = flat - flat.mean(2, keepdim=True)
+            # Not std(): its gradient is not finite where a channel is constant.
+            parts += [flat.mean(2), (centred.square().mean(2) + 1e-6).sqrt()]
+        return torch.cat(parts, 1)
+
+
+def _with_stages(body: Any, stages: int) -> Any:
+    return WithStages(body, stages) if stages else body
 
 
 def _create(name: str, *, pretrained: bool) -> Any:
@@ -140,15 +173,19 @@ def _create(name: str, *, pretrained: bool) -> Any:
         raise BackboneError(f"backbone '{name}' cannot be made by timm {timm.__version__}: {e}") from e
 
 
-def _feature_dim(name: str) -> int:
-    """By a run without memory: timm's `num_features` is not what every model gives with `num_classes=0`."""
+def _feature_dim(name: str, stages: int = 0) -> int:
+    """By a run without memory: timm's `num_features` is not what every model gives with `num_classes=0`.
+
+    Raises BackboneError where the model has no such number of stages.
+    """
     with torch.device("meta"):
-        return _width(_create(name, pretrained=False))
-
-
-def _width(model: Any) -> int:
-    size = tuple(model.pretrained_cfg["input_size"])
-    return int(model.eval().to("meta")(torch.zeros(1, *size, device="meta")).shape[1])
+        body = _create(name, pretrained=False)
+        size = tuple(body.pretrained_cfg["input_size"])
+        model = _with_stages(body, stages)
+        try:
+            return int(model.eval()(torch.zeros(1, *size)).shape[1])
+        except (AttributeError, AssertionError, ValueError, IndexError) as e:
+            raise BackboneError(f"backbone '{name}' gives no maps of its last {stages} stages: {e}") from e
 
 
 def _load_in_order(model: nn.Module, path: Path) -> None:

@@ -30,6 +30,7 @@ class TrainConfig:
     # Input and network
     backbone: str = "tf_efficientnet_lite0"  # timm name
     pretrained: bool = True  # packaged or hub weights; false: random ones from `seed`
+    stages: int = 0  # last stages whose maps' means and deviations join the feature (backbones.WithStages)
     input_size: int = 224  # pixels, side of the letterboxed square (global views)
     trim: bool = True  # cut the empty border off before letterboxing: small items fill the square
     frozen: bool = True  # heads and masks on cached features; false: the backbone is trained as well
@@ -92,7 +93,7 @@ class TrainConfig:
 
 
 _RANGES: Mapping[str, tuple[float, float]] = {
-    "input_size": (32, 1024), "hidden": (0, 65_536), "rho": (0.0, 1.0), "epochs": (1, 10_000),
+    "stages": (0, 8), "input_size": (32, 1024), "hidden": (0, 65_536), "rho": (0.0, 1.0), "epochs": (1, 10_000),
     "epoch_steps": (0, 10_000_000), "patience": (1, 10_000), "seed": (0, 2**31 - 1),
     "batch_size": (1, 1_000_000), "negatives": (1, 1000), "margin": (0.0, 4.0), "drop": (0.0, 0.95),
     "text_weight": (0.0, 100.0), "text_margin": (0.0, 2.0),

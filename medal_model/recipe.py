@@ -72,9 +72,7 @@ def fit_teacher(
     if odd := set(outfits.categories) - set(categories):
         raise OutfitsError(f"{outfits.root}: categories {sorted(odd)} are not among those to train")
     say = _sayer(quiet)
-    spec = backbone or (
-        default_spec(config.backbone) if config.pretrained else random_spec(config.backbone, config.seed)
-    )
+    spec = backbone or spec_of(config)
     extractor = Extractor(spec, config.input_size, config.trim)
     outfits, gallery, seconds, computed = read_gallery(outfits, images, extractor, cache, say, quiet)
     table = None if texts is None or config.text_weight == 0 else read_texts(texts, gallery)
@@ -126,8 +124,11 @@ def _measured(
     return evaluations, drawn
 
 
-def _spec(config: TrainConfig) -> BackboneSpec:
-    return default_spec(config.backbone) if config.pretrained else random_spec(config.backbone, config.seed)
+def spec_of(config: TrainConfig) -> BackboneSpec:
+    """The backbone that a configuration asks for. Raises BackboneError where its weights cannot be had."""
+    if config.pretrained:
+        return default_spec(config.backbone, config.stages)
+    return random_spec(config.backbone, config.seed, config.stages)
 
 
 def read_network(

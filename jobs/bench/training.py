@@ -120,9 +120,10 @@ def measure(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """All figures as plain JSON values. Raises BackboneError, ValueError."""
+    from medal_model.recipe import spec_of
     from medal_model.training_speed import against_bare, epoch_cost, exponent
 
-    spec = _spec(whole)
+    spec = spec_of(whole)
     result: dict[str, Any] = {"data": data.source, "items": len(data.gallery.ids), "backbone": whole.backbone}
     result["weights"], result["left_out"] = spec.weights, "evaluation and checkpoints between epochs"
     for mode, config in (("whole", whole), ("frozen", frozen)):
@@ -144,12 +145,6 @@ def measure(
             "exponent": exponent(costs) if len(set(sizes)) > 1 else None,
         }
     return result
-
-
-def _spec(config: TrainConfig) -> BackboneSpec:
-    from medal_model.backbones import default_spec, random_spec
-
-    return default_spec(config.backbone) if config.pretrained else random_spec(config.backbone, config.seed)
 
 
 def _trainer(mode: str, data: Data, config: TrainConfig, spec: BackboneSpec) -> Trainer:

@@ -106,10 +106,9 @@ def register(app: typer.Typer) -> None:
         """
         _check_part(part)
         with faults():
-            from medal_model.backbones import default_spec
             from medal_model.config import ConfigError, read_config
             from medal_model.features import Extractor
-            from medal_model.recipe import read_gallery
+            from medal_model.recipe import read_gallery, spec_of
             from medal_model.study import ABLATIONS, Plan, run_study
             from medal_model.study import Variant as Data
             from schemas.taxonomy import load_taxonomy
@@ -118,7 +117,7 @@ def register(app: typer.Typer) -> None:
             if not settings.frozen:
                 raise ConfigError(f"{config}: frozen: false; a study compares on features of a frozen backbone")
             taxonomy = load_taxonomy(categories_from)
-            extractor = Extractor(default_spec(settings.backbone), settings.input_size, settings.trim)
+            extractor = Extractor(spec_of(settings), settings.input_size, settings.trim)
             variants = {}
             for name in split.split(","):
                 found = read(outfits, name, taxonomy.category)

@@ -65,12 +65,10 @@ def read(
 
 def fill_cache(outfits: Outfits, images: Path, config: TrainConfig, cache: Path) -> None:
     """Features of all items into the cache, by this process alone. Raises OutfitsError, BackboneError."""
-    from medal_model.backbones import default_spec, random_spec
     from medal_model.features import Extractor
-    from medal_model.recipe import read_gallery
+    from medal_model.recipe import read_gallery, spec_of
 
-    spec = default_spec(config.backbone) if config.pretrained else random_spec(config.backbone, config.seed)
-    extractor = Extractor(spec, config.input_size, config.trim)
+    extractor = Extractor(spec_of(config), config.input_size, config.trim)
     read_gallery(outfits, images, extractor, cache, lambda line: None, False)
 
 

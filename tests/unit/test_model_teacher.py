@@ -315,3 +315,30 @@ def test_config_reads_yaml_and_overrides(tmp_path: Path) -> None:
     path = tmp_path / "train.yaml"
     path.write_text("margin: 1\nseed: 4\n")
     assert read_config(path, {"seed": 5}) == make_config({"margin": 1.0, "seed": 5})
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_stage_statistics_by_plain_sums(stages: int) -> None:
+    spec = random_spec(BACKBONE, stages=stages)
+    backbone = load_backbone(spec)
+    x = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        got = backbone(x)
+        plain = load_backbone(random_spec(BACKBONE))(x)
+        _, maps = backbone.body.forward_intermediates(x, indices=stages)
+    assert got.shape == (2, spec.feature_dim)
+    assert torch.allclose(got[:, : plain.shape[1]], plain, atol=1e-6)
+    at = plain.shape[1]
+    for m in maps:
+        for c in range(0, m.shape[1], 7):
+            values = m[1, c].flatten().double()
+            assert got[1, at + c] == pytest.approx(float(values.mean()), abs=1e-5)
+            deviation = float(((values - values.mean()) ** 2).mean() + 1e-6) ** 0.5
+            assert got[1, at + m.shape[1] + c] == pytest.approx(deviation, abs=1e-5)
+        at += 2 * m.shape[1]
+    assert at == spec.feature_dim
+
+
+def test_more_stages_than_there_are_is_an_error() -> None:
+    with pytest.raises(BackboneError, match=r"gives no maps of its last 8 stages"):
+        random_spec(BACKBONE, stages=8)
