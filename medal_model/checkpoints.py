@@ -81,5 +81,6 @@ def identity(trainer: Trainer) -> str:
     digest.update(repr(sorted(settings.items())).encode())
     digest.update("\n".join(trainer.gallery.ids).encode())
     digest.update(trainer.gallery.features.tobytes())
-    digest.update(f"{len(trainer.sampler)} {trainer.projection is not None} {trainer.seen is not None}".encode())
+    photos = 0 if trainer.seen is None else len(trainer.seen)
+    digest.update(f"{len(trainer.sampler)} {trainer.projection is not None} {photos}".encode())
     return digest.hexdigest()[:16]

@@ -61,6 +61,7 @@ class TrainConfig:
     # Self-supervision (needs frozen: false)
     ssl_weight: float = 0.0  # 0: off
     ssl_batch: int = 64  # images a step, over all processes
+    ssl_more: bool = False  # also the photos among the images that are of no outfit
     outputs: int = 65_536  # prototypes
     head_hidden: int = 2048
     head_bottleneck: int = 256

@@ -37,6 +37,9 @@ class ImageSource(Protocol):
     def missing(self, ids: Iterable[str]) -> tuple[str, ...]:
         """Those of the ids that have no photo here."""
 
+    def ids(self) -> tuple[str, ...]:
+        """All items with a photo here, sorted."""
+
     def order(self, ids: Iterable[str]) -> list[str]:
         """The same ids in the order that is cheapest to read."""
 
@@ -74,6 +77,9 @@ class FolderImages:
     def missing(self, ids: Iterable[str]) -> tuple[str, ...]:
         there = {p.name for p in self.root.iterdir()} if self.root.is_dir() else set()
         return tuple(i for i in ids if f"{i}.jpg" not in there)
+
+    def ids(self) -> tuple[str, ...]:
+        return tuple(sorted(p.stem for p in self.root.glob("*.jpg")))
 
     def order(self, ids: Iterable[str]) -> list[str]:
         return list(ids)
@@ -115,6 +121,9 @@ class ParquetImages:
 
     def missing(self, ids: Iterable[str]) -> tuple[str, ...]:
         return tuple(i for i in ids if i not in self._rows)
+
+    def ids(self) -> tuple[str, ...]:
+        return tuple(sorted(self._rows))
 
     def order(self, ids: Iterable[str]) -> list[str]:
         return sorted(ids, key=lambda i: self._rows.get(i, -1))

@@ -41,9 +41,7 @@ def make_optimiser(student: MedalModel, text: nn.Module | None, config: TrainCon
         if name == "backbone":
             assert student.backbone is not None
             body = getattr(student.backbone, "body", student.backbone)  # timm's own module knows its layers
-            for group in param_groups_layer_decay(
-                body, config.weight_decay, layer_decay=config.layer_decay
-            ):
+            for group in param_groups_layer_decay(body, config.weight_decay, layer_decay=config.layer_decay):
                 rate = config.backbone_learning_rate * group.pop("lr_scale")
                 group.pop("param_names", None)
                 groups.append({**group, "lr": rate})

@@ -20,6 +20,7 @@ from medal_model.export import Architecture, TeacherHeader, export_teacher, read
 from medal_model.features import Extractor, cached_features
 from medal_model.gallery import Gallery
 from medal_model.image_source import open_images
+from medal_model.images import ImageError
 from medal_model.inputs import Network, Texts
 from medal_model.outfits import Item, Judged, Outfits, OutfitsError, Question
 from medal_model.question_figure import question_figure, teacher_scorer
@@ -76,7 +77,7 @@ def fit_teacher(
     extractor = Extractor(spec, config.input_size, config.trim)
     outfits, gallery, seconds, computed = read_gallery(outfits, images, extractor, cache, say, quiet)
     table = None if texts is None or config.text_weight == 0 else read_texts(texts, gallery)
-    network = None if config.frozen else read_network(outfits, gallery, images, extractor, say)
+    network = None if config.frozen else read_network(outfits, gallery, images, extractor, say, config.ssl_more)
     begun = time.monotonic()
     log = RunLog(config.tensorboard, quiet)
     try:
@@ -132,24 +133,41 @@ def spec_of(config: TrainConfig) -> BackboneSpec:
 
 
 def read_network(
-    outfits: Outfits, gallery: Gallery, images: Path, extractor: Extractor, say: Callable[[str], None]
+    outfits: Outfits,
+    gallery: Gallery,
+    images: Path,
+    extractor: Extractor,
+    say: Callable[[str], None],
+    more: bool = False,
 ) -> Network:
     """The extractor's backbone to train, and all photos in memory; a gigabyte for 7,000 of 224 pixels.
 
-    Self-supervision sees the photos of items that no valid or test question or outfit holds.
+    Self-supervision sees the photos of items that no valid or test question or outfit holds, and with `more` those
+    among `images` that are of no outfit at all.
     """
-    say(f"photos: {len(gallery.ids):,} to memory")
     source = open_images(images)
-    photos = {i: extractor.preprocess(source.read(i)) for i in source.order(gallery.ids)}
-    pixels = torch.stack([photos[i] for i in gallery.ids])
     asked = {i for qs in outfits.questions.values() for q in qs for i in (*q.outfit, *q.answers)}
     asked |= {i for js in outfits.judged.values() for j in js for i in j.outfit}
-    seen = np.array([n for n, i in enumerate(gallery.ids) if i not in asked], np.int64)
+    own = set(gallery.ids)
+    beside = [i for i in source.ids() if i not in own and i not in outfits.items] if more else []
+    say(f"photos: {len(own):,} of outfits and {len(beside):,} others to memory")
+    photos, unread = {}, 0
+    for i in source.order((*gallery.ids, *beside)):
+        try:
+            photos[i] = extractor.preprocess(source.read(i))
+        except (OSError, ImageError):
+            if i in own:
+                raise
+            unread += 1
+    if unread:
+        say(f"photos: {unread:,} others cannot be read and are left out")
+    names = [*gallery.ids, *(i for i in beside if i in photos)]
+    seen = np.array([n for n, i in enumerate(names) if i not in asked], np.int64)
     if not len(seen):
-        seen = np.arange(len(gallery.ids))
+        seen = np.arange(len(names))
         say("photos: every item is asked about; self-supervision sees all of them, without any outfit")
     spec = extractor.spec
-    return Network(load_backbone(spec), spec.mean, spec.std, pixels, seen)
+    return Network(load_backbone(spec), spec.mean, spec.std, torch.stack([photos[i] for i in names]), seen)
 
 
 def _export(

@@ -97,6 +97,16 @@ def register(app: typer.Typer) -> None:
         ablations: Annotated[bool, typer.Option(help="Also train MEDAL without each of its parts.")] = True,
         retrieval: Annotated[bool, typer.Option(help="Also R@10, 30 and 50 in two kinds of pools.")] = True,
         images: Images = None,
+        preset: Annotated[str | None, typer.Option(help="Settings to start from, as for `medal train`.")] = None,
+        texts: Annotated[
+            Path | None, typer.Option(help="Table of text vectors: also train MEDAL with it (row `+ text`).")
+        ] = None,
+        harvest: Annotated[
+            Path | None, typer.Option(help="Folder of `medal harvest`: also train on it (row `+ harvest`).")
+        ] = None,
+        features_of: Annotated[
+            list[Path] | None, typer.Option(help="Teacher with a trained backbone: also train on its features.")
+        ] = None,
         cache: Cache = DEFAULT_CACHE,
         categories_from: Taxonomy = None,
     ) -> None:
@@ -108,28 +118,32 @@ def register(app: typer.Typer) -> None:
         with faults():
             from medal_model.config import ConfigError, read_config
             from medal_model.features import Extractor
-            from medal_model.recipe import read_gallery, spec_of
+            from medal_model.recipe import spec_of
             from medal_model.study import ABLATIONS, Plan, run_study
-            from medal_model.study import Variant as Data
+            from medal_model.study_inputs import More, read_variant
             from schemas.taxonomy import load_taxonomy
 
-            settings = read_config(config)
+            settings = read_config(config, {"preset": preset} if preset else None)
             if not settings.frozen:
                 raise ConfigError(f"{config}: frozen: false; a study compares on features of a frozen backbone")
-            taxonomy = load_taxonomy(categories_from)
+            category = load_taxonomy(categories_from)
+            more = More(
+                texts,
+                None if harvest is None else read(harvest, "nondisjoint", category.category),
+                None if harvest is None else images_of(harvest),
+                tuple(features_of or ()),
+            )
             extractor = Extractor(spec_of(settings), settings.input_size, settings.trim)
             variants = {}
             for name in split.split(","):
-                found = read(outfits, name, taxonomy.category)
-                kept, gallery, _, _ = read_gallery(found, images or images_of(outfits), extractor, cache, _say, False)
-                variants[name] = Data(kept, gallery)
+                found = read(outfits, name, category.category)
+                variants[name] = read_variant(found, images or images_of(outfits), extractor, cache, more, _say)
             plan = Plan(
                 seeds=_numbers("--seeds", seeds), side_seeds=_numbers("--side-seeds", side_seeds), part=part,
                 baselines=_chosen(baselines), retrieval=retrieval, commands=(_command(),),
             ).like(settings)  # fmt: skip
-            evaluation = run_study(
-                variants, taxonomy.categories, settings, plan, ABLATIONS if ablations else {}, say=_say
-            )
+            changed = {**ABLATIONS, **more.ablations()} if ablations else more.ablations()
+            evaluation = run_study(variants, category.categories, settings, plan, changed, say=_say)
         _write(out, evaluation)
         show(f"MEDAL on {part}", evaluation)
 

