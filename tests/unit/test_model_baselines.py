@@ -139,3 +139,14 @@ def test_an_ablation_trains_on_other_inputs_of_the_same_questions() -> None:
         with pytest.raises(ValueError, match=said):
             run_study({"nondisjoint": Variant(OUTFITS, GALLERY, others=others)}, CATEGORIES, TrainConfig(), plan,
                       ablations, fit=_fit)  # fmt: skip
+
+
+def test_figures_do_not_depend_on_how_many_fits_run_at_a_time() -> None:
+    plan = Plan(seeds=(0, 1), baselines=("plain triplet",), loop=replace(LOOP, epochs=2), retrieval=False)
+    variants = {"nondisjoint": Variant(OUTFITS, GALLERY)}
+    short = TrainConfig(epochs=2, hidden=8)
+    one, two = (
+        run_study(variants, CATEGORIES, short, replace(plan, jobs=jobs), {"− masks": ABLATIONS["− masks"]})
+        for jobs in (1, 2)
+    )
+    assert [(x.name, x.seeds, x.figures) for x in one.lines] == [(x.name, x.seeds, x.figures) for x in two.lines]
