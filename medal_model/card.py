@@ -12,7 +12,7 @@ from medal_model.outfits import Outfits
 from medal_model.report_table import Evaluation
 from medal_model.training import Trained
 
-FAILURES = "failures.png"  # beside the card
+FAILURES = "failures.jpg"  # beside the card
 
 
 def metrics_of(

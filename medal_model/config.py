@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-PRESETS = ("lite0_cpu_frozen", "lite0_cpu_ssl", "tiny_test", "vit_s16_gpu")
+PRESETS = ("lite0_cpu_frozen", "lite0_cpu_ssl", "lite2_cpu_frozen", "tiny_test", "vit_s16_gpu")
 
 
 class ConfigError(ValueError):

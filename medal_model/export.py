@@ -4,6 +4,7 @@
     config.json         architecture, preprocessing, backbone by reference, categories and pair order, histogram
     model_card.md       for people
     metrics.json        what was measured, on what
+    failures.jpg        pictures of known failures, shown by the card
 
 `model_version` is the name and the first 12 hex digits of the sha256 over model.safetensors and config.json.
 """

@@ -96,7 +96,7 @@ def fit_teacher(
     header = _export(out, name, categories, config, spec, outfits, trained, {}, table)
     evaluations, failures = _measured(out, outfits, images, gallery if config.frozen else None, cache, quiet)
     header = _export(out, name, categories, config, spec, outfits, trained, evaluations, table)
-    failures.save(out / FAILURES)
+    failures.save(out / FAILURES, quality=88)
     return Fitted(header, evaluations, trained, seconds, train_seconds, computed)
 
 

@@ -119,8 +119,6 @@ def self_term(
     The teacher sees two global views, the student those and the local ones; every view has lost its colours. A view's
     graph, with its K logits, is freed before the next view starts: memory holds one view, however many there are.
     """
-    assert student.dino is not None
-    assert teacher.dino is not None
     assert inputs.pixels is not None
     device_type = inputs.device.type
     front, images = garment(inputs.pixels[rows]), inputs.load(rows)
@@ -132,7 +130,7 @@ def self_term(
     globals_ = [view(config.input_size, (config.global_scale, 1.0), False) for _ in range(2)]
     autocast = torch.autocast(device_type, dtype=torch.bfloat16, enabled=config.bf16 and device_type == "cuda")
     with torch.no_grad(), autocast:
-        logits = [teacher.dino(teacher.see(inputs.normalise(g))).float() for g in globals_]
+        logits = [teacher.prototype_logits(inputs.normalise(g)).float() for g in globals_]
     if config.balance == "sinkhorn":
         targets = [sinkhorn_targets(x, temperature) for x in logits]
     else:
@@ -148,7 +146,7 @@ def self_term(
         else:
             x, others, weight = view(config.local_size, views.local_scale, True), targets, views.local_weight
         with autocast:
-            own = student.dino(student.see(inputs.normalise(x)))
+            own = student.prototype_logits(inputs.normalise(x))
         term = dino_cross_entropy(own, others, config.student_temperature) * (weight / total_weight)
         (term * config.ssl_weight).backward()  # type: ignore[no-untyped-call]
         loss += float(term.detach())

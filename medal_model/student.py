@@ -56,6 +56,18 @@ class MedalModel(nn.Module):
         features: torch.Tensor = self.backbone(images)
         return features
 
+    def prototype_logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits [B, K] of the self-supervised head for normalised images [B, 3, S, S].
+
+        Features are standardised first: what all photos share is most of a pretrained network's feature, and a head
+        that sees it gives all of them one target. Raises ValueError for a model without backbone or head.
+        """
+        if self.dino is None:
+            raise ValueError("this model has no self-supervised head")
+        features = self.see(images)
+        logits: torch.Tensor = self.dino((features - self.heads.feature_mean) * self.heads.feature_scale)
+        return logits
+
 
 def make_teacher(student: MedalModel) -> MedalModel:
     """A deep copy that shares no storage, wants no gradient and stays in eval mode."""

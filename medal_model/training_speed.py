@@ -194,13 +194,11 @@ class _Bare:
         (query * z[held.other]).sum(-1).backward(held.spread)  # type: ignore[no-untyped-call]
         if not self.globals:
             return
-        assert self.student.dino is not None
-        assert self.teacher.dino is not None
         with torch.no_grad():
             for view in self.globals:
-                self.teacher.dino(self.teacher.see(view))
+                self.teacher.prototype_logits(view)
         for view in (*self.globals, *self.locals[: held.local]):
-            self.student.dino(self.student.see(view)).backward(self.outputs)
+            self.student.prototype_logits(view).backward(self.outputs)  # type: ignore[no-untyped-call]
 
     def forget(self) -> None:
         """Drop what was prepared."""
