@@ -34,7 +34,7 @@ class TrainConfig:
     input_size: int = 224  # pixels, side of the letterboxed square (global views)
     trim: bool = True  # cut the empty border off before letterboxing: small items fill the square
     frozen: bool = True  # heads and masks on cached features; false: the backbone is trained as well
-    hidden: int = 0  # width of a hidden layer beside the linear visual head; 0: none
+    hidden: int = 512  # width of a hidden layer beside the linear visual head; 0: none
     rho: float = 0.75  # visual share of the latent (design section 3)
     masks: bool = True  # false (ablation): the plain inner product
     colour: bool = True  # false (ablation): the visual part alone
@@ -52,7 +52,7 @@ class TrainConfig:
     batch_size: int = 2048  # triplets a step, over all processes
     negatives: int = 4  # fresh ones for each pair and epoch
     margin: float = 0.3  # of the triplet hinge, on scores in about [-1, 1]
-    drop: float = 0.3  # dropout on standardised features and on histograms
+    drop: float = 0.5  # dropout on standardised features and on histograms
 
     # Text term (training only; needs a table)
     text_weight: float = 0.2  # 0: off

@@ -96,7 +96,8 @@ def fit_teacher(
     header = _export(out, name, categories, config, spec, outfits, trained, {}, table)
     evaluations, failures = _measured(out, outfits, images, gallery if config.frozen else None, cache, quiet)
     header = _export(out, name, categories, config, spec, outfits, trained, evaluations, table)
-    failures.save(out / FAILURES, quality=88)
+    failures.thumbnail((1600, 1600))  # legible on a page, and small
+    failures.save(out / FAILURES, quality=85)
     return Fitted(header, evaluations, trained, seconds, train_seconds, computed)
 
 
