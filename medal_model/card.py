@@ -88,7 +88,8 @@ pair of categories. Exponential moving average of the trained student, epoch {tr
 **Trained on.** {len(outfits.sets["train"]):,} outfits (`{outfits.variant}`), {trained.triplets:,} pairs worn together,
 negatives of the positive's product type drawn by use. By {" and ".join(terms)}. Seed {config.seed}. Epoch and
 settings chosen on valid. **Licence.** That of the outfits and photos trained on, and of the backbone's weights: check
-both before use. This folder holds numbers of either, and photos in `{FAILURES}` alone: leave it out where they may not be passed on.
+both before use. This folder holds numbers of either, and photos in `{FAILURES}` alone: leave that out where they may
+not be passed on.
 
 | part | scorer | FITB (95 % interval) | AUC (95 % interval) |
 | --- | --- | --- | --- |
