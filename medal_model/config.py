@@ -16,11 +16,9 @@ from typing import Any, get_type_hints
 
 import yaml
 
+from medal_model.settings_file import ConfigError, plain_value, read_mapping
+
 PRESETS = ("lite0_cpu_frozen", "lite0_cpu_ssl", "lite2_cpu_frozen", "tiny_test", "vit_s16_gpu")
-
-
-class ConfigError(ValueError):
-    """A training configuration with an unknown key or a value out of range; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -116,19 +114,7 @@ def make_config(values: Mapping[str, Any], where: str = "config") -> TrainConfig
     known = {f.name for f in fields(TrainConfig)}
     if unknown := set(values) - known:
         raise ConfigError(f"{where}: unknown key {', '.join(sorted(map(str, unknown)))}; known are {sorted(known)}")
-    clean: dict[str, Any] = {}
-    for key, value in values.items():
-        want = types[key]
-        if want is float and type(value) is int:
-            value = float(value)
-        if type(value) is not want:
-            raise ConfigError(f"{where}: {key} must be of type {want.__name__}, is {value!r}")
-        low, high = _RANGES.get(key, (float("-inf"), float("inf")))
-        if want in (int, float) and not low <= value <= high:
-            raise ConfigError(f"{where}: {key} must be from {low:g} to {high:g}, is {value!r}")
-        if key in _CHOICES and value not in _CHOICES[key]:
-            raise ConfigError(f"{where}: {key} must be one of {', '.join(_CHOICES[key])}, is {value!r}")
-        clean[key] = value
+    clean = {k: plain_value(k, v, types[k], where, _RANGES, _CHOICES) for k, v in values.items()}
     config = TrainConfig(**clean)
     if config.frozen and config.ssl_weight > 0:
         raise ConfigError(f"{where}: ssl_weight {config.ssl_weight:g} needs frozen: false; a frozen backbone is given")
@@ -151,14 +137,7 @@ def read_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
 
     Raises ConfigError naming file and key.
     """
-    values: Any = {}
-    if path is not None:
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-            raise ConfigError(f"{path}: cannot be read as YAML: {e}") from e
-        if not isinstance(values, dict):
-            raise ConfigError(f"{path}: must be a mapping of settings")
+    values = {} if path is None else read_mapping(path)
     values = {**values, **(overrides or {})}
     if (base := values.pop("preset", None)) is not None:
         values = {**preset(str(base)), **values}

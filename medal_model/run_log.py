@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from medal_model import distributed
-from medal_model.config import ConfigError, TrainConfig
+from medal_model.config import TrainConfig
+from medal_model.settings_file import ConfigError
 from medal_model.training import Epoch
 
 LOG_FILE, CONFIG_FILE = "log.jsonl", "config.json"

@@ -43,7 +43,8 @@ def register(app: typer.Typer) -> None:
         numbers = _numbers(sizes)
         with faults():
             from jobs.bench.training import Effort, drawn_data, measure, read_data
-            from medal_model.config import ConfigError, read_config
+            from medal_model.config import read_config
+            from medal_model.settings_file import ConfigError
             from schemas.taxonomy import load_taxonomy
 
             whole, frozen = (read_config(None, {"preset": p}) for p in (preset, frozen_preset))

@@ -17,6 +17,7 @@ from jobs.errors import DataError, SettingsError
 from jobs.sample.picture import picture
 from jobs.sample.polyvore import write_outfits
 from jobs.sample.products import Product, plan_products
+from medal_model.folders import replace_folder
 
 VERSION = 1  # of the drawing: raise it when the same seed gives other files
 MARKER = "sample.json"
@@ -126,15 +127,6 @@ def read_catalog(folder: Path) -> list[dict[str, str]]:
         raise DataError(
             f"{folder / CATALOG} does not exist; draw a sample first: medal sample --out {folder}"
         ) from None
-
-
-def replace_folder(new: Path, old: Path) -> None:
-    """Put a folder in another's place; what stood there is removed only once the new one is in."""
-    aside = old.with_name(f".{old.name}.replaced-{os.getpid()}")
-    if old.exists():
-        old.rename(aside)
-    new.rename(old)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _check_replaceable(out: Path) -> None:

@@ -10,9 +10,10 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from jobs.errors import SettingsError
-from jobs.sample.draw import draw_images, read_catalog, replace_folder, write_catalog
+from jobs.sample.draw import draw_images, read_catalog, write_catalog
 from jobs.sample.picture import picture
 from jobs.sample.products import FAULTS_FROM, Product, plan_products
+from medal_model.folders import replace_folder
 
 NIGHT_MARKER = "night.json"
 

@@ -117,9 +117,10 @@ def register(app: typer.Typer) -> None:
         """
         _check_part(part)
         with faults():
-            from medal_model.config import ConfigError, read_config
+            from medal_model.config import read_config
             from medal_model.features import Extractor
             from medal_model.recipe import spec_of
+            from medal_model.settings_file import ConfigError
             from medal_model.study import ABLATIONS, Plan, run_study
             from medal_model.study_inputs import More, read_variant
             from schemas.taxonomy import load_taxonomy

@@ -76,11 +76,11 @@ def fill_cache(outfits: Outfits, images: Path, config: TrainConfig, cache: Path)
 def faults() -> Iterator[None]:
     """Faults of input data become one clear line; bad settings likewise."""
     from medal_model.backbones import BackboneError
-    from medal_model.config import ConfigError
     from medal_model.export import TeacherError
     from medal_model.image_source import ImageSourceError
     from medal_model.images import ImageError
     from medal_model.outfits import OutfitsError
+    from medal_model.settings_file import ConfigError
     from medal_model.text import EncoderError, TextError
     from schemas.taxonomy import TaxonomyError
 

@@ -7,10 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
-
-from medal_model.config import ConfigError
 from medal_model.harvest.labels import LABELS, fold
+from medal_model.settings_file import ConfigError, plain_value, read_mapping
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def make_harvest_config(values: Mapping[str, Any], where: str = "config") -> Har
         elif types[key] == tuple[str, ...]:
             clean[key] = _names(key, value, where)
         else:
-            clean[key] = _plain(key, value, types[key], where)
+            clean[key] = plain_value(key, value, types[key], where, _RANGES, _CHOICES)
     config = HarvestConfig(**clean)
     if config.train_share + config.valid_share > 1 + 1e-9:
         raise ConfigError(f"{where}: train_share and valid_share add up to more than 1")
@@ -101,26 +99,7 @@ def read_harvest_config(path: Path | None) -> HarvestConfig:
     """Rules from a YAML file; none: the defaults. Raises ConfigError naming file and key."""
     if path is None:
         return HarvestConfig()
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-        raise ConfigError(f"{path}: cannot be read as YAML: {e}") from e
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must be a mapping of rules")
-    return make_harvest_config(values, str(path))
-
-
-def _plain(key: str, value: Any, want: Any, where: str) -> Any:
-    if want is float and type(value) is int:
-        value = float(value)
-    if type(value) is not want:
-        raise ConfigError(f"{where}: {key} must be of type {want.__name__}, is {value!r}")
-    low, high = _RANGES.get(key, (float("-inf"), float("inf")))
-    if want in (int, float) and not low <= value <= high:
-        raise ConfigError(f"{where}: {key} must be from {low:g} to {high:g}, is {value!r}")
-    if key in _CHOICES and value not in _CHOICES[key]:
-        raise ConfigError(f"{where}: {key} must be one of {', '.join(_CHOICES[key])}, is {value!r}")
-    return value
+    return make_harvest_config(read_mapping(path), str(path))
 
 
 def _names(key: str, value: Any, where: str) -> tuple[str, ...]:

@@ -6,9 +6,7 @@ Photos are in one part only, so `nondisjoint` and `disjoint` hold the same.
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import islice
@@ -70,15 +68,6 @@ def check_replaceable(out: Path) -> None:
         raise HarvestError(f"{out}: is a file; name a folder for the harvest")
     if out.is_dir() and not (out / MARKER).exists() and next(islice(out.iterdir(), 1), None) is not None:
         raise HarvestError(f"{out}: is not empty and holds no harvest ({MARKER}); name another folder")
-
-
-def replace_folder(new: Path, old: Path) -> None:
-    """Put a folder in another's place; what stood there is removed only once the new one is in."""
-    aside = old.with_name(f".{old.name}.replaced-{os.getpid()}")
-    if old.exists():
-        old.rename(aside)
-    new.rename(old)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _cell(text: str) -> str:

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from PIL import Image
 
+from medal_model.folders import replace_folder
 from medal_model.harvest import layout, rules
 from medal_model.harvest.config import HarvestConfig
 from medal_model.harvest.counts import Counts
@@ -70,7 +71,7 @@ def harvest(
                     said(n, len(paths))
             run.absent(paths)
         found = run.close(command)
-        layout.replace_folder(work, out)
+        replace_folder(work, out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Harvested(out=out, **found)

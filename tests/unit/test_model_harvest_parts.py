@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medal_model.config import ConfigError
 from medal_model.harvest.config import HarvestConfig, make_harvest_config, read_harvest_config
 from medal_model.harvest.counts import Counts, LostError
 from medal_model.harvest.crops import padded, white_square, without_background, without_others
@@ -18,6 +17,7 @@ from medal_model.harvest.labels import LABELS
 from medal_model.harvest.layout import set_id
 from medal_model.harvest.questions import Outfit, Piece, ask, split_of
 from medal_model.harvest.recorded import RecordedDetector
+from medal_model.settings_file import ConfigError
 from schemas.taxonomy import load_taxonomy
 
 

@@ -18,12 +18,13 @@ from safetensors.numpy import load_file, save_file
 
 from medal_model.backbones import BackboneError, BackboneSpec, load_backbone, random_spec
 from medal_model.card import FAILURES
-from medal_model.config import ConfigError, make_config, read_config
+from medal_model.config import make_config, read_config
 from medal_model.export import MASKS, TeacherError, read_header
 from medal_model.features import Extractor, cached_features
 from medal_model.image_source import FolderImages
 from medal_model.outfits import Item, Judged, Outfits, Question
 from medal_model.recipe import UNTRAINED, Fitted, fit_teacher, read_gallery, read_network
+from medal_model.settings_file import ConfigError
 from medal_model.study import Plan
 from medal_model.teacher import Teacher, load_teacher
 from medal_model.teacher_report import report_on

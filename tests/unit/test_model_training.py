@@ -17,12 +17,13 @@ from compatibility_world import CATEGORIES, draw_world
 
 from medal_model import checkpoints
 from medal_model.backbones import load_backbone, random_spec
-from medal_model.config import PRESETS, ConfigError, TrainConfig, make_config, preset, read_config
+from medal_model.config import PRESETS, TrainConfig, make_config, preset, read_config
 from medal_model.crops import cut, garment_boxes, shuffle_tiles, without_colour
 from medal_model.curriculum import teacher_temperature, views_at, warmed_cosine
 from medal_model.gallery import Gallery
 from medal_model.inputs import Network, Texts
 from medal_model.outfits import Outfits
+from medal_model.settings_file import ConfigError
 from medal_model.steps import metric_term, self_term
 from medal_model.student import follow, make_teacher
 from medal_model.training import Trainer
