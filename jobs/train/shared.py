@@ -95,16 +95,25 @@ def faults() -> Iterator[None]:
 
 
 def show(title: str, evaluation: Evaluation) -> None:
-    """Print an evaluation's table, and in words what MEDAL is not above."""
+    """Print an evaluation: FITB and AUC with intervals, a table of each kind of pool, and in words what MEDAL is not
+    above. Each table fits 100 columns."""
     from rich.console import Console
     from rich.table import Table
 
     from medal_model.report_table import column_title, verdict
 
+    console = Console(width=max(100, Console().width))
     keys = [k for k in evaluation.keys if not k.endswith("_macro")]
-    out = Table("scorer", *(column_title(k) for k in keys), title=title)
-    for line in evaluation.lines:
-        out.add_row(line.name, *(str(line.figures.get(k, "")) for k in keys))
-    Console().print(out)
+    fits = [k for k in keys if k.endswith(("_fitb", "_auc"))]
+    groups = {title: fits}
+    for pool in evaluation.pools:
+        groups[f"{pool.replace('_', ', pools by ')}, over queries"] = [k for k in keys if k.startswith(f"{pool}_r")]
+    for name, own in groups.items():
+        heads = [column_title(k) if own is fits else f"R@{k.split('_')[2][1:]}" for k in own]
+        out = Table("scorer", *heads, title=name)
+        for line in evaluation.lines:
+            cells = (line.figures.get(k) for k in own)
+            out.add_row(line.name, *("" if c is None else str(c) if own is fits else f"{c.value:.3f}" for c in cells))
+        console.print(out)
     for sentence in verdict(evaluation):
         typer.echo(sentence)
