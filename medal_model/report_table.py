@@ -128,6 +128,8 @@ def to_markdown(evaluation: Evaluation) -> str:
     for title, head, body in _tables(evaluation):
         out += [f"## {title}", "", _pipe(head), _pipe(["---"] + ["---:"] * (len(head) - 1))]
         out += [_pipe([f"**{c}**" if bold else c for c, bold in row]) for row in body] + [""]
+        if title == _FIRST:
+            out += [*(f"- {x}" for x in verdict(evaluation)), ""]
     out += ["## How it was measured", "", *(f"- {x}" for x in _method(evaluation)), ""]
     if evaluation.commands:
         out += ["## Commands", "", *(f"    {c}" for c in evaluation.commands), ""]
@@ -149,6 +151,8 @@ def to_html(evaluation: Evaluation) -> str:
             f"<h2>{escape(title)}</h2><div class=wide><table><thead><tr>{heads}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table></div>"
         )
+        if title == _FIRST:
+            parts.append("<ul>" + "".join(f"<li>{escape(x)}</li>" for x in verdict(evaluation)) + "</ul>")
     parts.append("<h2>How it was measured</h2><ul>" + "".join(f"<li>{escape(x)}</li>" for x in _method(evaluation)))
     parts.append("</ul>")
     if evaluation.commands:
@@ -157,13 +161,14 @@ def to_html(evaluation: Evaluation) -> str:
 
 
 _Cells = list[tuple[str, bool]]
+_FIRST = "Compatibility"
 
 
 def _tables(evaluation: Evaluation) -> list[tuple[str, list[str], list[_Cells]]]:
     """Title, head and rows (text, bold) of each table."""
     found = []
     main = [k for k in evaluation.keys if not _is_retrieval(k)]
-    found.append(("Compatibility", main))
+    found.append((_FIRST, main))
     for name in evaluation.pools:
         variant, pool = name.split("_")
         kind = "product type" if pool == "fine" else "category"
@@ -192,8 +197,7 @@ def _row(line: Line, keys: Sequence[str], best: Mapping[str, float]) -> _Cells:
 
 def _paragraphs(evaluation: Evaluation) -> list[str]:
     return [
-        "Estimate and 95 % interval; the best of a column is bold, MEDAL's row is marked ▸. "
-        + " ".join(verdict(evaluation)),
+        "Estimate and 95 % interval; the best of a column is bold, MEDAL's row is marked ▸.",
         *(x for note in evaluation.notes for x in ("", note)),
     ]
 
