@@ -127,6 +127,40 @@ def test_reloaded_teacher_gives_the_same_vectors_and_scores(
     assert [x.figures for x in again.evaluation.lines] == [x.figures for x in done.evaluations["test"].lines]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden": 16, "epochs": 1},
+        {"hidden": 0, "epochs": 1},
+        {"frozen": False, "epochs": 1, "epoch_steps": 2, "pretrained": False, "batch_size": 16},
+    ],
+    ids=["hidden layer and stages", "linear and stages", "trained backbone and stages"],
+)
+def test_any_kind_of_teacher_comes_back_the_same(
+    changes: dict[str, Any], world: tuple[Outfits, Path], tmp_path: Path
+) -> None:
+    outfits, images = world
+    done = fit_teacher(
+        outfits, images, tmp_path / "t", name="tiny", categories=(*CATEGORIES, "hats"),
+        config=make_config({**CONFIG, **changes, "stages": 2}), cache=tmp_path / "cache",
+        backbone=random_spec(BACKBONE, stages=2), quiet=True,
+    )  # fmt: skip
+    again = load_teacher(tmp_path / "t")
+    data = [p.read_bytes() for p in sorted(images.glob("*.jpg"))[:8]]
+    pixels = torch.stack([again.preprocess(d) for d in data])
+    model = done.trained.model
+    with torch.inference_mode():
+        features, histograms = again.extractor.extract(pixels)
+        if model.backbone is not None:
+            mean, std = (
+                torch.tensor(v).view(1, 3, 1, 1) for v in (again.extractor.spec.mean, again.extractor.spec.std)
+            )
+            features = model.backbone((pixels.float() / 255 - mean) / std)
+        want = model.heads(features, histograms)
+    assert (again.embed(pixels) - want).abs().max() < 1e-6
+    assert again.extractor.spec.weights == ("trained" if model.backbone is not None else "random")
+
+
 def test_the_card_says_what_was_measured_and_shows_failures(fitted: tuple[Fitted, Path]) -> None:
     done, out = fitted
     card = (out / "model_card.md").read_text()
