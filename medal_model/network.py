@@ -34,7 +34,8 @@ class HeadShape:
 
 
 class Heads(nn.Module):
-    """Backbone features [B, F] and LUV histograms [B, 512] to latents [B, 128], unit norm, by linear heads.
+    """Backbone features [B, F] and LUV histograms [B, 512] to latents [B, 128], unit norm: a linear map for
+    each part, and where asked a hidden layer beside the visual one.
 
     Features are standardised by statistics of the training items (buffers, exported with the weights);
     histograms enter as square roots, whose inner product is the Bhattacharyya coefficient.

@@ -59,3 +59,16 @@ def test_links_between_the_docs_lead_somewhere(doc: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)", doc.read_text(encoding="utf-8")):
         if "://" not in link:
             assert (doc.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("doc", [d for d in DOCS if d.suffix == ".md"], ids=lambda p: str(p.relative_to(ROOT)))
+def test_options_in_the_docs_exist(doc: Path) -> None:
+    commands = typer.main.get_command(build_app()).commands  # type: ignore[attr-defined]
+    text = re.sub(r"\\\n\s*", " ", doc.read_text(encoding="utf-8"))
+    for line in re.findall(r"(?:^|`|/)medal ([a-z-]+ [^`\n]*)", text, re.MULTILINE):
+        words = line.split()
+        command = commands[words.pop(0)]
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        known = {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", " ".join(words).split("  #")[0])) <= known, line
