@@ -50,7 +50,7 @@ def test_defaults_are_those_of_the_code(name: str, default: Any) -> None:
 def test_commands_in_the_docs_exist(doc: Path) -> None:
     command = typer.main.get_command(build_app())
     known = set(command.commands)  # type: ignore[attr-defined]
-    named = re.findall(r"(?:^|`|/)medal ([a-z-]+)\b", doc.read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r"(?:^ *|`|/)medal ([a-z-]+)\b", doc.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(named) <= known
 
 
@@ -65,7 +65,7 @@ def test_links_between_the_docs_lead_somewhere(doc: Path) -> None:
 def test_options_in_the_docs_exist(doc: Path) -> None:
     commands = typer.main.get_command(build_app()).commands  # type: ignore[attr-defined]
     text = re.sub(r"\\\n\s*", " ", doc.read_text(encoding="utf-8"))
-    for line in re.findall(r"(?:^|`|/)medal ([a-z-]+ [^`\n]*)", text, re.MULTILINE):
+    for line in re.findall(r"(?:^ *|`|/)medal ([a-z-]+ [^`\n]*)", text, re.MULTILINE):
         words = line.split()
         command = commands[words.pop(0)]
         while words and words[0] in getattr(command, "commands", {}):
