@@ -12,6 +12,7 @@ CORE = [
     "boto3>=1.40",
     "deltalake>=1.6,<2",
     "jinja2>=3.1",
+    "jsonschema>=4.18",
     "numpy>=1.26",
     "pyarrow>=16",
     "pydantic>=2.7",
@@ -72,7 +73,7 @@ setup(
     include_package_data=True,
     package_data={
         "medal_model": ["presets/*.yaml"],
-        "schemas": ["*.yaml", "suites/*.yaml"],
+        "schemas": ["*.yaml", "*.json", "suites/*.yaml"],
         "jobs": ["*.properties", "**/*.html", "**/*.css", "**/*.js", "**/*.svg", "**/*.j2"],
     },
     install_requires=CORE,
