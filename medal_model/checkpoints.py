@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from medal_model.monitors import Readings
@@ -19,12 +20,16 @@ FILE = "checkpoint.pt"
 FORMAT = 1
 
 
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be gone on from; the message names the file and says what to do."""
+
+
 def save(trainer: Trainer, folder: Path) -> None:
     """Write the state after an epoch, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     state: dict[str, Any] = {
         "format": FORMAT,
-        "run": identity(trainer),
+        "run": trainer.identity,
         "step": trainer.step,
         "history": [asdict(e) for e in trainer.history],
         "best": trainer.best.number if trainer.best else 0,
@@ -43,7 +48,7 @@ def save(trainer: Trainer, folder: Path) -> None:
 def restore(trainer: Trainer, folder: Path) -> bool:
     """Go on from the folder's checkpoint; False where there is none.
 
-    Raises ValueError for a damaged file, or one of another configuration or other data: nothing is overwritten.
+    Raises CheckpointError for a damaged file, or one of another configuration or other data: nothing is overwritten.
     """
     from medal_model.training import Epoch
 
@@ -53,11 +58,13 @@ def restore(trainer: Trainer, folder: Path) -> bool:
     try:
         state = torch.load(path, map_location=trainer.device, weights_only=True)
     except Exception as e:  # the restricted reader has no one class of its own for a damaged file
-        raise ValueError(f"{path}: cannot be read as a checkpoint ({e}); remove it to start anew") from e
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint ({e}); remove it to start anew") from e
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise ValueError(f"{path}: is no checkpoint of this version; remove it to start anew")
-    if state["run"] != identity(trainer):
-        raise ValueError(f"{path}: belongs to another configuration or other data; use another folder or remove it")
+        raise CheckpointError(f"{path}: is no checkpoint of this version; remove it to start anew")
+    if state["run"] != trainer.identity:
+        raise CheckpointError(
+            f"{path}: belongs to another configuration or other data; use another folder or remove it"
+        )
     trainer.step = state["step"]
     trainer.history = [
         Epoch(**{**e, "readings": Readings(**e["readings"]), "alarms": tuple(e["alarms"])}) for e in state["history"]
@@ -74,13 +81,19 @@ def restore(trainer: Trainer, folder: Path) -> bool:
 
 
 def identity(trainer: Trainer) -> str:
-    """What a run is made of: settings, items, features and pairs."""
+    """16 hex digits over all that a run is made of: settings, categories, the outfits and questions that it learns
+    and chooses by, and what it is given of every item. Two runs with one identity give one teacher."""
+    outfits, gallery, inputs = trainer.outfits, trainer.gallery, trainer.inputs
+    settings = {k: v for k, v in trainer.config.to_dict().items() if k != "tensorboard"}
     digest = hashlib.sha256()
-    settings = trainer.config.to_dict()
-    settings.pop("tensorboard")
-    digest.update(repr(sorted(settings.items())).encode())
-    digest.update("\n".join(trainer.gallery.ids).encode())
-    digest.update(trainer.gallery.features.tobytes())
-    photos = 0 if trainer.seen is None else len(trainer.seen)
-    digest.update(f"{len(trainer.sampler)} {trainer.projection is not None} {photos}".encode())
+    for part in (
+        sorted(settings.items()), trainer.student.categories, gallery.ids, gallery.categories,
+        sorted(outfits.items.items()), outfits.sets["train"], outfits.questions["valid"], outfits.judged["valid"],
+    ):  # fmt: skip
+        digest.update(f"{part!r}\n".encode())
+    given = (inputs.text, inputs.told, inputs.pixels, trainer.seen)
+    for array in (gallery.features, gallery.histograms, *(None if t is None else t.cpu().numpy() for t in given)):
+        digest.update(f"{None if array is None else (array.dtype, array.shape)}\n".encode())
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return digest.hexdigest()[:16]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from medal_model import checkpoints, distributed
+from medal_model import distributed
 from medal_model.backbones import BackboneSpec, default_spec, load_backbone, random_spec, trained_spec
 from medal_model.card import FAILURES, metrics_of, write_card
 from medal_model.config import TrainConfig
@@ -83,7 +83,7 @@ def fit_teacher(
     try:
         trainer = Trainer(outfits, gallery, categories, config, network=network, texts=table)
         if work is not None:
-            trainer.folder = work / f"{name}-{checkpoints.identity(trainer)}"
+            trainer.folder = work / f"{name}-{trainer.identity}"
             log.open(trainer.folder, config)
         trained = trainer.run(log.epoch, log.step)
     except ValueError as e:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from medal_model import distributed
 from medal_model.config import TrainConfig
 from medal_model.crops import cut, garment, garment_boxes, shuffle_tiles, without_colour
 from medal_model.curriculum import Views
@@ -60,13 +61,16 @@ def metric_term(
     loss, active = triplet_loss(parts_of_score.sum(-1), (query * z[q]).sum(-1), config.margin)
     value, told = float(loss.detach()), 0.0
     if projection is not None and inputs.text is not None and inputs.told is not None and config.text_weight > 0:
-        known = inputs.told[rows.to(z.device)].nonzero()[:, 0][:_TEXT_ROWS]
+        known = inputs.told[rows.to(z.device)].nonzero()[:, 0]
+        known = known[torch.randperm(len(known), generator=rng)[:_TEXT_ROWS].to(z.device)]
         if len(known) > 1:
             described = F.normalize(projection(inputs.text[rows.to(z.device)[known]]), dim=-1, eps=1e-8)
             visual = F.normalize(z[known, : student.heads.shape.visual_dim], dim=-1, eps=1e-8)
             term, _ = text_loss(visual, described, config.text_margin)
             told = float(term.detach())
             loss = loss + config.text_weight * term
+        else:
+            distributed.total(0)  # the other processes count their active terms together: all must take part
     with torch.no_grad():
         split = student.heads.shape.visual_dim
         colour, visual_part = parts_of_score[:, split:].sum(-1).abs().mean(), parts_of_score[:, :split].sum(-1)

@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,11 @@ class Trainer:
         self.step, self.history = 0, list[Epoch]()
         self.best: Epoch | None = None
         self.best_state: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]] | None = None
+
+    @cached_property
+    def identity(self) -> str:
+        """`checkpoints.identity`, by which a run finds its checkpoint again."""
+        return checkpoints.identity(self)
 
     @property
     def progress(self) -> float:

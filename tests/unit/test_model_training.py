@@ -65,10 +65,14 @@ def whole(config: TrainConfig, texts: bool = True, seen: int = 24) -> Trainer:
     return Trainer(outfits, gallery, CATEGORIES, config, network=network, texts=table if texts else None)
 
 
-def cached(config: TrainConfig) -> Trainer:
-    """A trainer of heads and masks on a small drawn world."""
+def cached(config: TrainConfig, told: bool | None = None) -> Trainer:
+    """A trainer of heads and masks on a small drawn world; with text where `told` says of all items whether they are
+    described."""
     outfits, gallery = draw_world(per_kind=6, outfits=60)
-    return Trainer(outfits, gallery, CATEGORIES, config)
+    many = len(gallery.ids)
+    vectors = np.random.default_rng(2).normal(size=(many, 5)).astype(np.float32)
+    texts = None if told is None else Texts(vectors, np.full(many, told))
+    return Trainer(outfits, gallery, CATEGORIES, config, texts=texts)
 
 
 def touched(trainer: Trainer) -> set[str]:
@@ -90,6 +94,24 @@ def test_the_triplet_and_text_terms_reach_all_but_the_self_supervised_head() -> 
         trainer.student.masks.logits.normal_(generator=rng)
     metric_term(trainer.student, trainer.projection, trainer.inputs, batch, trainer.config, rng).loss.backward()
     assert touched(trainer) == {"backbone", "visual", "colour", "masks", "text"}
+
+
+def test_the_text_term_takes_other_rows_at_every_step() -> None:
+    """Of more described rows than a step takes; each row's text vector is its number."""
+    outfits, gallery = draw_world(per_kind=90, outfits=600)
+    many = len(gallery.ids)
+    table = Texts(np.arange(many, dtype=np.float32)[:, None], np.ones(many, bool))
+    config = make_config({**SMALL, "batch_size": 4096})
+    trainer = Trainer(outfits, gallery, CATEGORIES, config, texts=table)
+    taken: list[set[int]] = []
+    assert trainer.projection is not None
+    trainer.projection.register_forward_pre_hook(lambda _, args: taken.append(set(args[0][:, 0].int().tolist())))
+    batch = next(iter(trainer._batches(1)))
+    for _ in range(2):
+        trainer._step(1, batch, Means())
+    assert [len(rows) for rows in taken] == [512, 512]
+    assert len(taken[0] | taken[1]) > 550
+    assert min(max(rows) for rows in taken) > many - 20
 
 
 def test_the_self_supervised_term_reaches_backbone_and_its_head_alone() -> None:
@@ -269,6 +291,82 @@ def test_a_resumed_run_equals_an_uninterrupted_one(kind: str, tmp_path: Path) ->
         assert torch.equal(value, resumed.student.state_dict()[name]), name
 
 
+def _swapped(values: Any) -> Any:
+    """The same values in another order: the first two change places."""
+    return (values[1], values[0], *values[2:])
+
+
+def _with(owner: str, **changes: Any) -> Any:
+    """Of the parts a trainer is made of, one with fields changed: each by a function of the old value."""
+
+    def change(parts: dict[str, Any]) -> None:
+        old = parts[owner]
+        parts[owner] = dataclasses.replace(old, **{k: f(getattr(old, k)) for k, f in changes.items()})
+
+    return change
+
+
+def _first(change: Any) -> Any:
+    """Changes the first of a mapping's or a tuple's values; of a mapping to tuples, by part, those of valid."""
+    return lambda own: {**own, "valid": (change(own["valid"][0]), *own["valid"][1:])}
+
+
+def _raised(array: Any) -> Any:
+    out = array.clone() if isinstance(array, torch.Tensor) else array.copy()
+    out[0] = 1 - out[0] if array.dtype in (bool, torch.bool) else out[0] + 1
+    return out
+
+
+CHANGES: dict[str, Any] = {
+    "setting": lambda p: p.update(config=dataclasses.replace(p["config"], margin=0.4)),
+    "order of categories": lambda p: p.update(categories=_swapped(p["categories"])),
+    "one more category": lambda p: p.update(categories=(*p["categories"], "hats")),
+    "train outfits": _with("outfits", sets=lambda own: {**own, "train": _swapped(own["train"])}),
+    "product type": _with(
+        "outfits", items=lambda own: {**own, "tops000": dataclasses.replace(own["tops000"], product_type="other")}
+    ),
+    "right answer": _with("outfits", questions=_first(lambda q: dataclasses.replace(q, right=(q.right + 1) % 4))),
+    "question": _with("outfits", questions=_first(lambda q: dataclasses.replace(q, outfit=_swapped(q.outfit)))),
+    "label": _with("outfits", judged=_first(lambda j: dataclasses.replace(j, compatible=not j.compatible))),
+    "features": _with("gallery", features=_raised),
+    "histograms": _with("gallery", histograms=_raised),
+    "text vectors": _with("texts", vectors=_raised),
+    "described": _with("texts", told=_raised),
+    "no text": lambda p: p.update(texts=None),
+    "photos": _with("network", pixels=_raised),
+    "what self-supervision sees": _with("network", seen=lambda seen: seen[:-1]),
+    "no network": lambda p: p.update(network=None, config=dataclasses.replace(p["config"], ssl_weight=0.0)),
+}
+
+
+def _identity(change: Any = None) -> str:
+    trainer = whole(tiny())
+    assert trainer.projection is not None
+    assert trainer.inputs.pixels is not None
+    table = Texts(np.arange(len(trainer.gallery.ids) * 2, dtype=np.float32).reshape(-1, 2) + 1,
+                  np.ones(len(trainer.gallery.ids), bool))  # fmt: skip
+    network = Network(trainer.student.backbone, (0.5,) * 3, (0.5,) * 3, trainer.inputs.pixels, np.arange(24))  # type: ignore[arg-type]
+    parts: dict[str, Any] = {
+        "outfits": trainer.outfits, "gallery": trainer.gallery, "categories": CATEGORIES, "config": trainer.config,
+        "texts": table, "network": network,
+    }  # fmt: skip
+    if change is not None:
+        change(parts)
+    must = [parts.pop(k) for k in ("outfits", "gallery", "categories", "config")]
+    return Trainer(*must, **parts).identity
+
+
+def test_a_runs_identity_is_all_that_its_teacher_depends_on() -> None:
+    """Each change alone, or another run's teacher would be taken for this one's."""
+    found = {"": _identity(), **{name: _identity(change) for name, change in CHANGES.items()}}
+    by_identity: dict[str, list[str]] = {}
+    for name, identity in found.items():
+        by_identity.setdefault(identity, []).append(name)
+    assert [names for names in by_identity.values() if len(names) > 1] == []
+    assert _identity() == found[""]
+    assert _identity(lambda p: p.update(config=dataclasses.replace(p["config"], tensorboard=True))) == found[""]
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -282,30 +380,46 @@ def test_a_resumed_run_equals_an_uninterrupted_one(kind: str, tmp_path: Path) ->
 def test_a_checkpoint_that_is_not_ours_is_refused(spoil: Any, said: str, tmp_path: Path) -> None:
     spoil(tmp_path / checkpoints.FILE)
     outfits, gallery = draw_world(per_kind=6, outfits=60)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(checkpoints.CheckpointError, match=said):
         Trainer(outfits, gallery, CATEGORIES, make_config(SMALL), folder=tmp_path).run()
 
 
 WORKER = """
-import sys, torch
+import datetime, sys, torch
 from torch import distributed as dist
 sys.path[:0] = {paths!r}
+rank = int(sys.argv[1])
 if {world} > 1:
-    dist.init_process_group("gloo", init_method="tcp://127.0.0.1:{port}", rank=int(sys.argv[1]), world_size={world})
+    dist.init_process_group("gloo", init_method="tcp://127.0.0.1:{port}", rank=rank, world_size={world},
+                            timeout=datetime.timedelta(seconds=60))
 torch.set_num_threads(1)
-from test_model_training import SMALL, cached, make_config
-trained = cached(make_config({{**SMALL, "drop": 0.0}})).run()
-if sys.argv[1] == "0":
+from test_model_training import SMALL, Means, Texts, cached, make_config, np
+"""
+TRAIN = """
+trained = cached(make_config({**SMALL, "drop": 0.0})).run()
+if rank == 0:
     torch.save(trained.model.state_dict(), sys.argv[2])
+"""
+# The second process' rows have no text.
+PARTLY_TOLD = """
+trainer = cached(make_config(SMALL), told=rank == 0)
+for batch in trainer._batches(1):
+    trainer._step(1, batch, Means())
+if rank == 1:
+    torch.save(trainer.student.state_dict(), sys.argv[2])
+dist.barrier()
+if rank == 0:
+    other = torch.load(sys.argv[2], weights_only=True)
+    assert all(torch.equal(v, other[k]) for k, v in trainer.student.state_dict().items())
 """
 
 
-def _run_worker(world: int, out: Path) -> dict[str, torch.Tensor]:
+def _run_worker(world: int, out: Path, work: str = TRAIN) -> dict[str, torch.Tensor]:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     here = Path(__file__).parent
-    code = WORKER.format(paths=[str(here), str(here.parent)], world=world, port=port)
+    code = WORKER.format(paths=[str(here), str(here.parent)], world=world, port=port) + work
     env = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
     running = [subprocess.Popen([sys.executable, "-c", code, str(r), str(out)], env=env) for r in range(world)]
     assert [p.wait(300) for p in running] == [0] * world
@@ -318,6 +432,10 @@ def test_two_processes_train_the_same_teacher_as_one(tmp_path: Path) -> None:
     for name, value in one.items():
         if name.startswith(("heads.", "masks")):
             assert torch.allclose(value, two[name], atol=2e-4), name
+
+
+def test_a_process_without_described_items_takes_part_in_the_text_term(tmp_path: Path) -> None:
+    assert _run_worker(2, tmp_path / "two.pt", PARTLY_TOLD)
 
 
 def test_processes_share_the_self_supervised_batch(monkeypatch: pytest.MonkeyPatch) -> None:
