@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from schemas.tables import EMBEDDING_DIM, VISUAL_DIM
+from schemas.tables import EMBEDDING_DIM
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -26,7 +26,6 @@ MAX_NORM = 1.5  # vectors are unit; this is far outside and still far inside 2^5
 # The masks' mean is 1 over 128 dimensions, so none exceeds 128: |S| ≤ 2^40 · 128 · MAX_NORM² < 2^49 + rounding.
 MAX_WEIGHT = float(EMBEDDING_DIM)
 _MICRO = 1e6 / 2.0**40  # exact in float64: 15625 · 2^-34
-_BLOCK_BYTES = 1 << 20  # what one gather of base rows may take as float64: the second-level cache
 
 
 def check_vectors(vectors: Float32, what: str) -> None:
@@ -80,22 +79,15 @@ def _micro_integers(s: Int64) -> Int64:
 
 
 def rescore(q: Float64, base: Float32, rows: Int64) -> tuple[Int32, Int32]:
-    """Exact scores of proposals. q [N, 128], base y' [M, 128], rows [N, m] into base → score and visual [N, m].
+    """Exact scores of chosen rows. q [N, 128], base y' [M, 128], rows [N, m] into base → score and visual [N, m].
 
-    Gathers base rows in float32 (half the memory traffic) for as many queries as the cache holds; one small
-    matrix product each.
+    Raises IndexError for a row that is not in the base.
     """
-    n, m = rows.shape
-    score, visual = np.empty((n, m)), np.empty((n, m))
-    step = max(1, _BLOCK_BYTES // (max(1, m) * EMBEDDING_DIM * 8))
-    for a in range(0, n, step):
-        b = min(n, a + step)
-        y = base[rows[a:b]].astype(np.float64)  # [b-a, m, 128]
-        v = np.matmul(y[:, :, :VISUAL_DIM], q[a:b, :VISUAL_DIM, None])[:, :, 0]
-        c = np.matmul(y[:, :, VISUAL_DIM:], q[a:b, VISUAL_DIM:, None])[:, :, 0]
-        visual[a:b] = v
-        score[a:b] = v + c
-    return micro(score), micro(visual)
+    from jobs.complements import kernels
+
+    score, visual = np.empty(rows.shape, dtype=np.int32), np.empty(rows.shape, dtype=np.int32)
+    kernels.rescore(np.ascontiguousarray(q), np.ascontiguousarray(base), np.ascontiguousarray(rows), score, visual)
+    return score, visual
 
 
 def proposal_error(q: Float64, base_norm: float) -> Float64:

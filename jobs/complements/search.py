@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
@@ -28,7 +27,6 @@ from jobs.complements.score import (
     score_of_key,
 )
 
-Integers = TypeVar("Integers", Int32, Int64)
 NONE = np.iinfo(np.int64).max  # key of "no target here": behind every real one
 # Proposals beyond depth + 1. They pay for near ties within the float32 error (about 8 micro-units wide, where real
 # scores lie hundreds apart) and for members of the query's own group; more than that is searched exactly.
@@ -95,73 +93,61 @@ def neighbours(queries: Queries, base: Base, depth: int, base_block: int) -> Nei
         empty = np.zeros((n, depth), dtype=np.int32)
         return Neighbours(np.full((n, depth), -1, dtype=np.int64), empty, empty,
                           np.full(n, INT32_MIN, dtype=np.int32), np.zeros(n, dtype=np.bool_))  # fmt: skip
+    from jobs.complements import kernels
+
     t0 = time.perf_counter()
     value, proposed = propose(queries.q.astype(np.float32), base.scaled, m, base_block)
     t1 = time.perf_counter()
-    score, visual = rescore(queries.q, base.scaled, proposed)
-    keys = order_keys(score, proposed)
-    keys[base.group[proposed] == queries.group[:, None]] = NONE
-    order = np.argsort(keys, axis=1)
-    keys = np.take_along_axis(keys, order, axis=1)
-    visual = np.take_along_axis(visual, order, axis=1)
-    if m == len(base):
-        decided = np.ones(n, dtype=np.bool_)
-    else:
-        # What was not proposed has a float32 value of at most the last proposal's, so an exact sum of at most that
-        # plus the error, and micro() is monotone: everything above this line was proposed.
-        last = value.min(axis=1).astype(np.float64)
-        line = micro(np.ceil(last + proposal_error(queries.q, base.norm)))
-        # Decided where depth + 1 entries lie above the line: the list, and the score at which it was cut.
-        decided = (keys[:, depth] != NONE) & (score_of_key(keys[:, depth]) > line)
-    keys, visual = _padded(keys, depth + 1, NONE), _padded(visual, depth + 1, 0)
+    # Proposals are scored exactly in their order. What is not scored, for it was not proposed or stands further
+    # behind, has a float32 value of at most the next one's, so an exact sum of at most that plus the error, and
+    # micro() is monotone: everything above this line has been scored. Decided where depth + 1 entries lie above the
+    # line (the list, and the score at which it was cut), mostly some proposals before the last, or all is scored.
+    error = proposal_error(queries.q, base.norm)
+    rows, score, visual = (np.empty((n, depth), dtype=t) for t in (np.int64, np.int32, np.int32))
+    horizon, decided = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.bool_)
+    kernels.rank(
+        np.ascontiguousarray(queries.q), queries.group, base.scaled, base.group, value, proposed, error, depth,
+        rows, score, visual, horizon, decided,
+    )  # fmt: skip
     open_ = np.flatnonzero(~decided)
     if len(open_):
         some = queries.take(open_)
-        keys[open_] = exact_top(some, base, depth + 1)
-        visual[open_] = visual_of(some.q, base, keys[open_])
-    return _neighbours(keys, visual, depth, ~decided, t1 - t0, time.perf_counter() - t1)
-
-
-def _neighbours(keys: Int64, visual: Int32, depth: int, exact: Bools, search_s: float, rescore_s: float) -> Neighbours:
-    cut = keys[:, depth]
-    horizon = np.where(cut == NONE, INT32_MIN, score_of_key(cut)).astype(np.int32)
-    there = keys[:, :depth] != NONE
-    return Neighbours(
-        rows=np.where(there, row_of_key(keys[:, :depth]), -1),
-        score=np.where(there, score_of_key(keys[:, :depth]), 0).astype(np.int32),
-        visual=np.where(there, visual[:, :depth], 0).astype(np.int32),
-        horizon=horizon,
-        exact=exact,
-        search_s=search_s,
-        rescore_s=rescore_s,
-    )
+        keys = exact_top(some, base, depth + 1)
+        there = keys[:, :depth] != NONE
+        rows[open_] = np.where(there, row_of_key(keys[:, :depth]), -1)
+        score[open_] = np.where(there, score_of_key(keys[:, :depth]), 0)
+        visual[open_] = visual_of(some.q, base, keys[:, :depth])
+        horizon[open_] = np.where(keys[:, depth] == NONE, INT32_MIN, score_of_key(keys[:, depth]))
+    return Neighbours(rows, score, visual, horizon, ~decided, t1 - t0, time.perf_counter() - t1)
 
 
 def propose(q: Float32, base: Float32, m: int, base_block: int) -> tuple[Float32, Int64]:
-    """The m largest float32 inner products of each query, over blocks of base rows: values and rows [N, m], unordered.
+    """The m largest float32 inner products of each query, over blocks of base rows: values and rows [N, m], descending.
 
     Partial results of the blocks are merged as they come, so memory does not grow with the base.
     """
     import faiss
 
+    from jobs.complements import kernels
+
     # A reservoir instead of a heap from this k on: a fifth faster at k = 80 over bases of a few thousand rows.
     faiss.cvar.distance_compute_min_k_reservoir = 32
-    best_v: Float32 | None = None
-    best_r: Int64 | None = None
+    # Blocks of the matrix product, 4096 and 1024 by default: docs/benchmarks.md.
+    faiss.cvar.distance_compute_blas_query_bs = 2048
+    faiss.cvar.distance_compute_blas_database_bs = 4096
+    best: tuple[Float32, Int64] | None = None
     for start in range(0, len(base), base_block):
         block = base[start : start + base_block]
         v, r = faiss.knn(q, block, min(m, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
         r += start
-        if best_v is None or best_r is None:
-            best_v, best_r = v, r
-            continue
-        best_v, best_r = np.hstack([best_v, v]), np.hstack([best_r, r])
-        if best_v.shape[1] > m:
-            keep = np.argpartition(-best_v, m - 1, axis=1)[:, :m]
-            best_v, best_r = np.take_along_axis(best_v, keep, 1), np.take_along_axis(best_r, keep, 1)
-    assert best_v is not None
-    assert best_r is not None
-    return best_v, best_r
+        if best is not None:
+            width = min(m, best[0].shape[1] + v.shape[1])
+            merged = np.empty((len(q), width), dtype=np.float32), np.empty((len(q), width), dtype=np.int64)
+            kernels.merge(*best, v, r, *merged)
+            v, r = merged
+        best = v, r
+    assert best is not None
+    return best
 
 
 def exact_top(queries: Queries, base: Base, n: int) -> Int64:
@@ -216,9 +202,3 @@ def _scored(queries: Queries, base: Base, columns: Int64) -> Iterator[tuple[int,
 
 def _lowest(keys: Int64, n: int) -> Int64:
     return np.partition(keys, n - 1, axis=1)[:, :n]
-
-
-def _padded(a: Integers, width: int, value: int) -> Integers:
-    if a.shape[1] < width:
-        a = np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=value)
-    return a[:, :width]
