@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,18 @@ def plain_value(key: str, value: Any, want: Any, where: str, ranges: Ranges, cho
     if want is float and type(value) is int:
         value = float(value)
     if type(value) is not want:
-        raise ConfigError(f"{where}: {key} must be of type {want.__name__}, is {value!r}")
+        hint = _as_yaml(value) if want is float else ""
+        raise ConfigError(f"{where}: {key} must be of type {want.__name__}, is {value!r}{hint}")
     low, high = ranges.get(key, (float("-inf"), float("inf")))
     if want in (int, float) and not low <= value <= high:
         raise ConfigError(f"{where}: {key} must be from {low:g} to {high:g}, is {value!r}")
     if key in choices and value not in choices[key]:
         raise ConfigError(f"{where}: {key} must be one of {', '.join(choices[key])}, is {value!r}")
     return value
+
+
+def _as_yaml(value: Any) -> str:
+    """What to write where YAML 1.1 takes a number for text: its floats need a point and a signed exponent."""
+    if not isinstance(value, str) or not (m := re.fullmatch(r"([+-]?\d+)(\.\d*)?[eE]([+-]?)(\d+)", value)):
+        return ""
+    return f"; write {m[1]}{m[2] or '.0'}e{m[3] or '+'}{m[4]}"

@@ -18,24 +18,20 @@ def difference_hash(pixels: UInt8) -> int:
 
 
 class SeenHashes:
-    """Hashes with names; finds the nearest within a distance in bits. A distance below 0 finds nothing."""
+    """Hashes seen, and whether one like another is among them: within a distance in bits, never where that is below
+    0."""
 
     def __init__(self, distance: int) -> None:
         self._distance = distance
-        self._names: list[str] = []
+        self._count = 0
         self._hashes: npt.NDArray[np.uint64] = np.empty(64, dtype=np.uint64)
 
-    def like(self, value: int) -> str | None:
-        """Name of the nearest one seen within the distance, the first of equals; None where there is none."""
-        if self._distance < 0 or not self._names:
-            return None
-        differing = np.bitwise_xor(self._hashes[: len(self._names)], np.uint64(value))
-        bits = np.unpackbits(differing.view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1)
-        at = int(bits.argmin())
-        return self._names[at] if bits[at] <= self._distance else None
+    def has_like(self, value: int) -> bool:
+        differing = np.bitwise_count(self._hashes[: self._count] ^ np.uint64(value))
+        return bool((differing <= self._distance).any())
 
-    def add(self, value: int, name: str) -> None:
-        if len(self._names) == len(self._hashes):
+    def add(self, value: int) -> None:
+        if self._count == len(self._hashes):
             self._hashes = np.concatenate([self._hashes, np.empty_like(self._hashes)])
-        self._hashes[len(self._names)] = value
-        self._names.append(name)
+        self._hashes[self._count] = value
+        self._count += 1

@@ -5,6 +5,7 @@ Photos are in one part only, so `nondisjoint` and `disjoint` hold the same.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -42,8 +43,8 @@ def write_layout(folder: Path, sets: Mapping[str, Sequence[Outfit]], questions: 
         for p in sorted(pieces, key=lambda p: p.item_id)
     }  # fmt: skip
     write_json(folder / "polyvore_item_metadata.json", items)
-    rows = "".join(f"{n},{_cell(label)},{category}\n" for (label, category), n in number.items())
-    (folder / "categories.csv").write_text(rows, encoding="utf-8")
+    with (folder / "categories.csv").open("w", encoding="utf-8", newline="") as f:
+        csv.writer(f, lineterminator="\n").writerows((n, *kind) for kind, n in number.items())
     for variant in VARIANTS:
         (folder / variant).mkdir()
         for split, outfits in sets.items():
@@ -68,7 +69,3 @@ def check_replaceable(out: Path) -> None:
         raise HarvestError(f"{out}: is a file; name a folder for the harvest")
     if out.is_dir() and not (out / MARKER).exists() and next(islice(out.iterdir(), 1), None) is not None:
         raise HarvestError(f"{out}: is not empty and holds no harvest ({MARKER}); name another folder")
-
-
-def _cell(text: str) -> str:
-    return f'"{text}"' if "," in text else text

@@ -106,9 +106,9 @@ class _Run:
             self.notes.append(f"{path}: {kind}: {e}")
             return self._unseen(name, f"{UNREADABLE}: {kind}")
         mark = difference_hash(photo.pixels)
-        if self._seen.like(mark) is not None:
+        if self._seen.has_like(mark):
             return self._unseen(name, SAME_PHOTO)
-        self._seen.add(mark, name)
+        self._seen.add(mark)
         found = self.detector.detect(photo)
         self.counts.detections.taken += len(found)
         fates = rules.judge(found, photo.width, photo.height, self.config, self.detector.persons)
@@ -139,7 +139,7 @@ class _Run:
             crop = cut(photo.pixels, w.detection.box, around, self.config)
             mark = difference_hash(crop)
             seen = self._crops.setdefault(w.category, SeenHashes(self.config.crop_distance))
-            if seen.like(mark) is not None:
+            if seen.has_like(mark):
                 self.counts.detections.dropped[SAME_CROP] += 1
             else:
                 new.append((w, crop, mark))
@@ -151,7 +151,7 @@ class _Run:
         pieces = []
         for w, crop, mark in new:
             piece = Piece(f"{outfit}-{w.index + 1}", w.index + 1, w.detection.label, w.category)
-            self._crops[w.category].add(mark, piece.item_id)
+            self._crops[w.category].add(mark)
             Image.fromarray(white_square(crop)).save(
                 self.work / "images" / f"{piece.item_id}.jpg", quality=JPEG_QUALITY, subsampling=0
             )

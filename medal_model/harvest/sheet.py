@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from medal_model.harvest.questions import Outfit
 from medal_model.harvest.run import Harvested
+from medal_model.images import decode_image
 
 PHOTO, CROP, GAP, CAPTION, MARGIN, COLUMNS = 420, 200, 16, 46, 30, 4
 INK, GREY, LIGHT, PAPER = (28, 28, 30), (110, 110, 116), (220, 220, 224), (255, 255, 255)
@@ -58,8 +59,7 @@ def _set(page: Image.Image, at: tuple[int, int], title: str, outfit: Outfit, har
 def _photo(path: Path, pieces: Sequence[Any], harvested: Harvested) -> Image.Image:
     """The photo on a canvas of 3:4, with a numbered box for each item."""
     canvas = Image.new("RGB", (round(PHOTO * 0.75), PHOTO), LIGHT)
-    with Image.open(path) as opened:
-        photo = opened.convert("RGB")
+    photo = Image.fromarray(decode_image(path.read_bytes()))  # upright, as the boxes are
     scale = min(canvas.width / photo.width, canvas.height / photo.height)
     photo = photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.LANCZOS)
     left, top = (canvas.width - photo.width) // 2, (canvas.height - photo.height) // 2

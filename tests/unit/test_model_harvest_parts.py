@@ -14,9 +14,10 @@ from medal_model.harvest.crops import padded, white_square, without_background, 
 from medal_model.harvest.detections import Box, HarvestError, Photo
 from medal_model.harvest.hashing import SeenHashes, difference_hash
 from medal_model.harvest.labels import LABELS
-from medal_model.harvest.layout import set_id
+from medal_model.harvest.layout import set_id, write_layout
 from medal_model.harvest.questions import Outfit, Piece, ask, split_of
 from medal_model.harvest.recorded import RecordedDetector
+from medal_model.outfits import read_outfits
 from medal_model.settings_file import ConfigError
 from schemas.taxonomy import load_taxonomy
 
@@ -33,6 +34,10 @@ from schemas.taxonomy import load_taxonomy
         ("labels: [a]\n", "labels must map"),
         ("labels: {shirt: 3}\n", "labels: 'shirt'"),
         ("train_share: 0.9\nvalid_share: 0.2\n", "add up to more than 1"),
+        ("train_share: 8e-1\n", r"train_share must be of type float, is '8e-1'; write 8\.0e-1$"),
+        ("min_side: 1.5e2\n", r"is '1\.5e2'; write 1\.5e\+2$"),
+        ("min_side: 24 px\n", r"min_side must be of type float, is '24 px'$"),
+        ("seed: 1e3\n", r"seed must be of type int, is '1e3'$"),
         ("- a\n", "must be a mapping"),
         ("a: [\n", "cannot be read as YAML"),
     ],
@@ -138,9 +143,8 @@ def test_seen_hashes_agree_with_a_plain_loop() -> None:
         seen = SeenHashes(distance)
         for n, value in enumerate(values):
             gaps = [bin(value ^ old).count("1") for old in values[:n]]
-            want = str(gaps.index(min(gaps))) if gaps and min(gaps) <= distance else None
-            assert seen.like(value) == want
-            seen.add(value, str(n))
+            assert seen.has_like(value) is (min(gaps, default=65) <= distance)
+            seen.add(value)
 
 
 def test_padding_is_a_share_of_the_longer_side_and_ends_at_the_photo() -> None:
@@ -197,6 +201,18 @@ def test_set_ids_are_plain_and_never_meet() -> None:
     assert ids[2] == "a-b"
     assert len(set(ids)) == len(names)
     assert not any(c in i for i in ids for c in " _/")
+
+
+@pytest.mark.parametrize("label", ['shirt "slim", long', "top, t-shirt", '"', "plain"])
+def test_a_label_of_any_form_comes_back_from_the_layout(label: str, tmp_path: Path) -> None:
+    pieces = (Piece("a-1", 1, label, "tops"), Piece("a-2", 2, "jeans", "bottoms"))
+    nothing = ask([], 0)
+    write_layout(
+        tmp_path, {"train": [Outfit("a", pieces)], "valid": [], "test": []}, {"valid": nothing, "test": nothing}
+    )
+    named = {}
+    read_outfits(tmp_path, "disjoint", lambda semantic, fine: named.setdefault(fine, semantic))
+    assert named == {label: "tops", "jeans": "bottoms"}
 
 
 def outfits(count: int, labels: Mapping[str, str]) -> list[Outfit]:
