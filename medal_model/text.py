@@ -30,9 +30,7 @@ class TextError(ValueError):
 
 
 def write_table(path: Path, vectors: Mapping[str, Arrays], encoder: str) -> None:
-    """Write vectors [T] by item id, whole or not at all. Raises TextError for an empty table."""
-    if not vectors:
-        raise TextError(f"{path}: not one item has a title; no table is written")
+    """Write vectors [T] by item id, of one item or more, whole or not at all."""
     rows = np.stack(list(vectors.values())).astype(np.float32)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,9 +48,11 @@ def read_texts(path: Path, gallery: Gallery) -> Texts:
         with safe_open(path, framework="numpy") as f:
             meta, vectors = f.metadata() or {}, f.get_tensor("vectors")
         ids = json.loads(meta["ids"])
+        if not isinstance(ids, list):
+            raise TypeError(f"ids is {type(ids).__name__}")
     except FileNotFoundError as e:
         raise TextError(f"{path}: no such file; make it with `medal text-table`") from e
-    except (SafetensorError, OSError, KeyError, ValueError) as e:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
         raise TextError(f"{path}: is no text table ({e}); make it anew with `medal text-table`") from e
     if vectors.ndim != 2 or len(ids) != len(vectors) or not np.isfinite(vectors).all():
         raise TextError(f"{path}: vectors: must be finite [N, T] with an id for each row, is {vectors.shape}")
@@ -67,29 +67,35 @@ def read_texts(path: Path, gallery: Gallery) -> Texts:
 
 def read_titles(path: Path) -> tuple[dict[str, str], int]:
     """Titles by item id, and how many items have none. `path` is a CSV with item_id and title, or an outfits folder
-    (`outfits.titles`). Raises TextError naming the file and column or key."""
-    if not path.is_dir():
-        return _titles_of_csv(path)
+    (`outfits.titles`). Raises TextError naming the file and line, column or key; also where not one has a title."""
     try:
-        return _told(titles_of_outfits(path))
+        named = titles_of_outfits(path) if path.is_dir() else _titles_of_csv(path)
     except OutfitsError as e:
         raise TextError(str(e)) from e
+    if not (kept := {i: t for i, t in named.items() if t}):
+        raise TextError(f"{path}: not one of {len(named):,} items has a title")
+    return kept, len(named) - len(kept)
 
 
-def _titles_of_csv(path: Path) -> tuple[dict[str, str], int]:
+def _titles_of_csv(path: Path) -> dict[str, str]:
+    named: dict[str, str] = {}
+    lines: dict[str, int] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as f:
-            reader = csv.DictReader(f)
+        with path.open(encoding="utf-8-sig", newline="") as f:
+            reader = csv.DictReader(f, strict=True)
             if missing := {"item_id", "title"} - set(reader.fieldnames or ()):
-                raise TextError(f"{path}: has no column {', '.join(sorted(missing))}")
-            named = {str(r["item_id"]): (r["title"] or "").strip() for r in reader}
+                raise TextError(f"{path}:1: has no column {', '.join(sorted(missing))}")
+            for row in reader:
+                where, item_id = f"{path}:{reader.line_num}", row["item_id"]
+                if None in row or None in row.values():
+                    raise TextError(f"{where}: has another number of fields than the header")
+                if not item_id.strip():
+                    raise TextError(f"{where}: item_id is empty")
+                if lines.setdefault(item_id, reader.line_num) != reader.line_num:
+                    raise TextError(f"{where}: item_id '{item_id}' stands twice, first in line {lines[item_id]}")
+                named[item_id] = row["title"].strip()
     except FileNotFoundError as e:
         raise TextError(f"{path}: no such file; needs an outfits folder or a CSV with item_id and title") from e
     except (OSError, UnicodeDecodeError, csv.Error) as e:
         raise TextError(f"{path}: cannot be read as CSV: {e}") from e
-    return _told(named)
-
-
-def _told(named: Mapping[str, str]) -> tuple[dict[str, str], int]:
-    kept = {i: t for i, t in named.items() if t}
-    return kept, len(named) - len(kept)
+    return named

@@ -34,6 +34,14 @@ def test_a_table_comes_back_by_row_with_unit_vectors(tmp_path: Path) -> None:
         (lambda p: save_file({"v": np.zeros((1, 2), np.float32)}, p, {"ids": '["a"]'}), "is no text table"),
         (lambda p: save_file({"vectors": np.zeros((2, 2), np.float32)}, p, {"ids": '["a"]'}), "vectors: must be"),
         (
+            lambda p: save_file({"vectors": np.ones((1, 2), np.float32)}, p, {"ids": "1"}),
+            "is no text table .ids is int",
+        ),
+        (
+            lambda p: save_file({"vectors": np.ones((1, 2), np.float32)}, p, {"ids": '"a"'}),
+            "is no text table .ids is str",
+        ),
+        (
             lambda p: save_file({"vectors": np.full((1, 2), np.nan, np.float32)}, p, {"ids": '["a"]'}),
             "vectors: must be",
         ),
@@ -50,8 +58,10 @@ def test_a_table_that_cannot_be_used_names_its_file(spoil: object, said: str, tm
 
 def test_titles_from_a_catalogue_and_from_an_outfits_folder(tmp_path: Path) -> None:
     table = tmp_path / "catalog.csv"
-    table.write_text("item_id,title\na,Red shoes\nb,\nc, Blue coat \n")
+    table.write_text("item_id,title\na,Red shoes\nb,\n\nc, Blue coat \n")
     assert read_titles(table) == ({"a": "Red shoes", "c": "Blue coat"}, 1)
+    table.write_text("\ufeffitem_id,title\na,Red shoes\n", encoding="utf-8")  # as Excel writes it
+    assert read_titles(table) == ({"a": "Red shoes"}, 0)
     meta = {"1": {"title": "Red", "url_name": "u"}, "2": {"title": "", "url_name": "blue coat"}, "3": {}}
     (tmp_path / "polyvore_item_metadata.json").write_text(json.dumps(meta))
     assert read_titles(tmp_path) == ({"1": "Red", "2": "blue coat"}, 1)
@@ -61,7 +71,14 @@ def test_titles_from_a_catalogue_and_from_an_outfits_folder(tmp_path: Path) -> N
     ("name", "content", "said"),
     [
         ("missing.csv", None, "no such file"),
-        ("a.csv", b"item_id,name\na,b\n", "has no column title"),
+        ("a.csv", b"item_id,name\na,b\n", "a.csv:1: has no column title"),
+        ("a.csv", b"item_id,title\na,b\n,Red shoes\n", "a.csv:3: item_id is empty"),
+        ("a.csv", b"item_id,title\na,b\nc,d\na,e\n", "a.csv:4: item_id 'a' stands twice, first in line 2"),
+        ("a.csv", b"item_id,title\na,b\nc\n", "a.csv:3: has another number of fields than the header"),
+        ("a.csv", b"item_id,title\na,Shoes, red\n", "a.csv:2: has another number of fields than the header"),
+        ("a.csv", b'item_id,title\na,"Red shoes\n', "cannot be read as CSV"),
+        ("a.csv", b"item_id,title\na,\nb, \n", "a.csv: not one of 2 items has a title"),
+        ("polyvore_item_metadata.json", b'{"1": {}}', "not one of 1 items has a title"),
         ("a.csv", b"item_id,title\na,\xff\xfe\n", "cannot be read as CSV"),
         ("polyvore_item_metadata.json", b"[1]", "must be a JSON object"),
         ("polyvore_item_metadata.json", b"{", "cannot be read as JSON"),
@@ -74,11 +91,6 @@ def test_titles_that_cannot_be_read_name_their_file(
         (tmp_path / name).write_bytes(content)
     with pytest.raises(TextError, match=said):
         read_titles(tmp_path if name.endswith("json") else tmp_path / name)
-
-
-def test_no_title_no_table(tmp_path: Path) -> None:
-    with pytest.raises(TextError, match="not one item has a title"):
-        write_table(tmp_path / "t.safetensors", {}, "test")
 
 
 def test_an_encoder_that_is_not_there_says_what_to_install(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
