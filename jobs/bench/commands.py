@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from jobs.errors import SettingsError
-from jobs.train.shared import Images, Taxonomy, faults, images_of
+from jobs.train.shared import Images, Taxonomy, faults, images_of, say, whole_numbers, writable
 
 
 def register(app: typer.Typer) -> None:
@@ -40,13 +40,14 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path | None, typer.Option(help="File for the same JSON.")] = None,
     ) -> None:
         """The trainer's images/s over those of the bare networks, and the cost of an epoch by number of items."""
-        numbers = _numbers(sizes)
         with faults():
-            from jobs.bench.training import Effort, drawn_data, measure, read_data
+            from jobs.bench.training import LEAST, Effort, drawn_data, measure, read_data
             from medal_model.config import read_config
             from medal_model.settings_file import ConfigError
             from schemas.taxonomy import load_taxonomy
 
+            writable("--out", out, "file")
+            numbers = whole_numbers("--sizes", sizes, "1000,2000,4000", LEAST)
             whole, frozen = (read_config(None, {"preset": p}) for p in (preset, frozen_preset))
             if whole.frozen or not frozen.frozen:
                 raise ConfigError(
@@ -59,24 +60,13 @@ def register(app: typer.Typer) -> None:
                     where = images or images_of(outfits)
                     taxonomy = load_taxonomy(categories_from)
                     data = read_data(outfits, where, whole.input_size, whole.trim, taxonomy, most)
-                result = measure(whole, frozen, data, numbers, Effort(rounds, steps, cost_steps, threads), _say)
+                result = measure(whole, frozen, data, numbers, Effort(rounds, steps, cost_steps, threads), say)
             except ValueError as e:
                 if type(e) is not ValueError:
                     raise
                 raise SettingsError(str(e)) from e
-        line = json.dumps(result)
-        if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(line + "\n", encoding="utf-8")
+            line = json.dumps(result)
+            if out is not None:
+                out.parent.mkdir(parents=True, exist_ok=True)
+                out.write_text(line + "\n", encoding="utf-8")
         typer.echo(line)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(n) for n in text.split(","))
-    except ValueError:
-        raise SettingsError(f"--sizes {text}: must be whole numbers with commas, such as 1000,2000,4000") from None
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 KINDS = ("tops", "bottoms", "shoes", "bags", "jewellery")  # one item of each makes a drawn outfit
 ITEMS_AN_OUTFIT = 4.0  # drawn items for each drawn outfit: an item is worn 1.25 times, as in the Polyvore download
+LEAST = 2 * len(KINDS)  # items of a drawn set: a wrong one for every right one
 _FEATURES, _BINS = 1280, 512
 _BATCH = 32
 
@@ -46,8 +47,8 @@ def drawn_data(items: int, size: int = 0, seed: int = 0) -> Data:
     from medal_model.gallery import Gallery
     from medal_model.outfits import Item, Outfits
 
-    if items < 2 * len(KINDS):
-        raise ValueError(f"{items} items are too few; {2 * len(KINDS)} or more")
+    if items < LEAST:
+        raise ValueError(f"{items} items are too few; {LEAST} or more")
     rng = np.random.default_rng(seed)
     kinds = [KINDS[n % len(KINDS)] for n in range(items)]
     ids = tuple(f"i{n}" for n in range(items))
@@ -68,26 +69,29 @@ def drawn_data(items: int, size: int = 0, seed: int = 0) -> Data:
 def read_data(folder: Path, images: Path, size: int, trim: bool, taxonomy: Any, most: int) -> Data:
     """A real set: its first `most` train outfits, photos decoded. Features are random, since speed needs no others.
 
-    Raises OutfitsError, ImageError.
+    Photos as `image_source.open_images` finds them. Raises OutfitsError, ImageSourceError.
     """
     import torch
 
     from medal_model.features import trim_border
     from medal_model.gallery import Gallery
-    from medal_model.images import decode_image, letterbox
+    from medal_model.image_source import open_images
+    from medal_model.images import ImageError, decode_image, letterbox
     from medal_model.outfits import Outfits, OutfitsError, read_outfits
 
     found = read_outfits(folder, "nondisjoint", taxonomy.category)
     train = found.sets["train"][:most]
     ids = tuple(sorted({i for outfit in train for i in outfit}))
-    pixels = []
-    for i in ids:
-        path = images / f"{i}.jpg"
+    source, pixels = open_images(images), {}
+    for i in source.order(ids):
         try:
-            photo = decode_image(path.read_bytes())
+            photo = decode_image(source.read(i))
         except OSError as e:
-            raise OutfitsError(f"{path}: cannot be read: {e.strerror or e}; give the photos by --images") from e
-        pixels.append(letterbox(trim_border(photo) if trim else photo, size))
+            why = e.strerror or str(e)
+            raise OutfitsError(f"{source.where(i)}: cannot be read: {why}; give the photos by --images") from e
+        except ImageError as e:
+            raise OutfitsError(f"{source.where(i)}: {e.kind}: {e}") from e
+        pixels[i] = letterbox(trim_border(photo) if trim else photo, size)
     kinds = tuple(found.items[i].category for i in ids)
     rng = np.random.default_rng(0)
     gallery = Gallery(
@@ -98,7 +102,7 @@ def read_data(folder: Path, images: Path, size: int, trim: bool, taxonomy: Any, 
     outfits = Outfits(
         folder, "nondisjoint", {i: found.items[i] for i in ids}, {"train": train, **nothing}, nothing, nothing, {}, {}
     )
-    return Data(outfits, gallery, torch.stack(pixels), tuple(taxonomy.categories), str(folder))
+    return Data(outfits, gallery, torch.stack([pixels[i] for i in ids]), tuple(taxonomy.categories), str(folder))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The commands `medal train` and `medal evaluate`: a thin shell around `medal_model`.
+"""The commands `medal train`, `evaluate`, `study`, `text-table` and `harvest`: a thin shell around `medal_model`.
 
 No model code here; torch is imported inside the commands only.
 """

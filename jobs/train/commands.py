@@ -17,10 +17,12 @@ from jobs.train.shared import (
     Strict,
     Taxonomy,
     Variant,
+    check_texts,
     faults,
     fill_cache,
     read,
     show,
+    writable,
 )
 
 
@@ -52,9 +54,13 @@ def register(app: typer.Typer) -> None:
             from medal_model.recipe import fit_teacher
             from schemas.taxonomy import load_taxonomy
 
+            writable("--out", out, "folder")
+            writable("--work", work, "folder")
+            writable("--cache", cache, "folder")
             taxonomy = load_taxonomy(categories_from)
             asked = {"preset": preset, "seed": seed}
             settings = read_config(config, {k: v for k, v in asked.items() if v is not None})
+            check_texts(texts, settings)
             found = read(outfits, split, taxonomy.category, strict=strict, quiet=not processes.first)
             # Features that differ in the last bit would give every process weights of its own.
             processes.after_the_first(lambda: fill_cache(found, images, settings, cache))
@@ -66,7 +72,7 @@ def register(app: typer.Typer) -> None:
             if fitted.header is None:
                 return
         for part, evaluation in fitted.evaluations.items():
-            show(f"{fitted.header.model_version} on {split} {part}", evaluation)
+            show(f"{fitted.header.model_version} on {split} {part}", evaluation, strict=strict)
         typer.echo(
             f"{fitted.header.model_version} written to {out}: epoch {fitted.trained.best.number} of "
             f"{len(fitted.trained.history)}, {fitted.images_computed:,} images in {fitted.feature_seconds:.0f} s, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,16 +10,23 @@ import typer
 from jobs.errors import SettingsError
 from jobs.train.shared import (
     DEFAULT_CACHE,
+    STRICT_NOTE,
     Cache,
     Images,
     OutfitsDir,
     Strict,
     Taxonomy,
     Variant,
+    check_texts,
+    command_line,
     faults,
     images_of,
     read,
+    say,
     show,
+    variants,
+    whole_numbers,
+    writable,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +52,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--retrieval", help="Also R@10, 30 and 50 in two kinds of pools.")
         ] = False,
         baselines: Baselines = "quick",
-        figure: Annotated[Path | None, typer.Option(help="PNG of outfits and the ten best for them.")] = None,
+        figure: Annotated[Path | None, typer.Option(help="PNG or JPEG of outfits and the ten best for them.")] = None,
         out: Annotated[
             Path | None, typer.Option(help="Folder for evaluation.md, evaluation.html and evaluation.json.")
         ] = None,
@@ -61,16 +67,22 @@ def register(app: typer.Typer) -> None:
             from medal_model.teacher_report import report_on
             from schemas.taxonomy import load_taxonomy
 
-            plan = Plan(part=part, baselines=_chosen(baselines), retrieval=retrieval, commands=(_command(),))
+            writable("--figure", figure, "picture")
+            writable("--out", out, "folder")
+            writable("--cache", cache, "folder")
+            plan = Plan(
+                part=part, baselines=_chosen(baselines), retrieval=retrieval, commands=(command_line(),),
+                notes=(STRICT_NOTE,) if strict else (),
+            )  # fmt: skip
             found = read(outfits, split, load_taxonomy(categories_from).category, suffix, strict=strict)
             where = images or images_of(outfits)
             report = report_on(teacher, found, where, cache, plan, figure=figure is not None)
-        if report.figure is not None and figure is not None:
-            figure.parent.mkdir(parents=True, exist_ok=True)
-            report.figure.save(figure)
-            typer.echo(f"figure written to {figure}", err=True)
-        if out is not None:
-            _write(out, report.evaluation)
+            if report.figure is not None and figure is not None:
+                figure.parent.mkdir(parents=True, exist_ok=True)
+                report.figure.save(figure)
+                say(f"figure written to {figure}")
+            if out is not None:
+                _write(out, report.evaluation)
         version = report.header.model_version
         if as_json:
             import json
@@ -80,9 +92,10 @@ def register(app: typer.Typer) -> None:
                 ("teacher" if n == 0 else x.name): {k: asdict(i) for k, i in x.figures.items()}
                 for n, x in enumerate(report.evaluation.lines)
             }
-            typer.echo(json.dumps({"model_version": version, "split": split, "part": part, "scores": scores}))
+            told = {"model_version": version, "split": split, "part": part, "strict": strict, "scores": scores}
+            typer.echo(json.dumps(told))
         else:
-            show(f"{version} on {split} {part}{suffix}", report.evaluation)
+            show(f"{version} on {split} {part}{suffix}", report.evaluation, strict=strict)
 
     @app.command()
     def study(
@@ -91,6 +104,7 @@ def register(app: typer.Typer) -> None:
         config: Annotated[Path | None, typer.Option(help="YAML of settings, as for `medal train`.")] = None,
         part: Part = "test",
         split: Annotated[str, typer.Option(help="Variants, with commas.")] = "nondisjoint,disjoint",
+        strict: Strict = False,
         seeds: Annotated[str, typer.Option(help="MEDAL's training seeds, with commas.")] = "0,1,2",
         side_seeds: Annotated[str, typer.Option(help="Seeds of baselines and ablations.")] = "0",
         baselines: Baselines = "all",
@@ -119,15 +133,26 @@ def register(app: typer.Typer) -> None:
         with faults():
             from medal_model.config import read_config
             from medal_model.features import Extractor
+            from medal_model.outfits import OutfitsError
             from medal_model.recipe import spec_of
             from medal_model.settings_file import ConfigError
             from medal_model.study import ABLATIONS, Plan, run_study
             from medal_model.study_inputs import More, read_variant
             from schemas.taxonomy import load_taxonomy
 
+            writable("--out", out, "folder")
+            writable("--cache", cache, "folder")
+            names = variants(split)
+            plan = Plan(
+                seeds=whole_numbers("--seeds", seeds, "0,1,2"),
+                side_seeds=whole_numbers("--side-seeds", side_seeds, "0,1,2"),
+                part=part, baselines=_chosen(baselines), retrieval=retrieval, jobs=jobs, commands=(command_line(),),
+                notes=(STRICT_NOTE,) if strict else (),
+            )  # fmt: skip
             settings = read_config(config, {"preset": preset} if preset else None)
             if not settings.frozen:
                 raise ConfigError(f"{config}: frozen: false; a study compares on features of a frozen backbone")
+            check_texts(texts, settings)
             category = load_taxonomy(categories_from)
             more = More(
                 texts,
@@ -136,18 +161,19 @@ def register(app: typer.Typer) -> None:
                 tuple(features_of or ()),
             )
             extractor = Extractor(spec_of(settings), settings.input_size, settings.trim)
-            variants = {}
-            for name in split.split(","):
-                found = read(outfits, name, category.category)
-                variants[name] = read_variant(found, images or images_of(outfits), extractor, cache, more, _say)
-            plan = Plan(
-                seeds=_numbers("--seeds", seeds), side_seeds=_numbers("--side-seeds", side_seeds), part=part,
-                baselines=_chosen(baselines), retrieval=retrieval, jobs=jobs, commands=(_command(),),
-            ).like(settings)  # fmt: skip
+            where, inputs = images or images_of(outfits), {}
+            for name in names:
+                found = read(outfits, name, category.category, strict=strict)
+                inputs[name] = read_variant(found, where, extractor, cache, more, say)
             changed = {**ABLATIONS, **more.ablations()} if ablations else more.ablations()
-            evaluation = run_study(variants, category.categories, settings, plan, changed, say=_say)
-        _write(out, evaluation)
-        show(f"MEDAL on {part}", evaluation)
+            try:
+                evaluation = run_study(inputs, category.categories, settings, plan.like(settings), changed, say=say)
+            except ValueError as e:
+                if type(e) is not ValueError:
+                    raise
+                raise OutfitsError(f"{outfits}: {part}: {e}") from e
+            _write(out, evaluation)
+        show(f"MEDAL on {part}", evaluation, strict=strict)
 
 
 def _check_part(part: str) -> None:
@@ -167,27 +193,10 @@ def _chosen(text: str) -> tuple[str, ...]:
     return names
 
 
-def _numbers(flag: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(n) for n in text.split(","))
-    except ValueError:
-        raise SettingsError(f"{flag} {text}: must be whole numbers with commas, such as 0,1,2") from None
-
-
-def _command() -> str:
-    import shlex
-
-    return "medal " + shlex.join(sys.argv[1:])
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
-
-
 def _write(out: Path, evaluation: Evaluation) -> None:
     from medal_model.report_table import to_html, to_json, to_markdown
 
     out.mkdir(parents=True, exist_ok=True)
     for name, text in (("md", to_markdown), ("html", to_html), ("json", to_json)):
         (out / f"evaluation.{name}").write_text(text(evaluation), encoding="utf-8")
-    _say(f"evaluation.md, .html and .json written to {out}")
+    say(f"evaluation.md, .html and .json written to {out}")

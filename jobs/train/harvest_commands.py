@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs.errors import ConservationError, DataError, SettingsError
-from jobs.train.shared import Taxonomy, faults
+from jobs.train.shared import Taxonomy, command_line, faults, progress, say, writable
 
 if TYPE_CHECKING:
     from medal_model.harvest.config import HarvestConfig
@@ -35,7 +33,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(help="Object detector of transformers: folder or hub name; default: YOLOS on Fashionpedia."),
         ] = None,
         config: Annotated[Path | None, typer.Option(help="YAML of rules; unknown keys are refused.")] = None,
-        sheet: Annotated[Path | None, typer.Option(help="PNG of some sets, to be looked at.")] = None,
+        sheet: Annotated[Path | None, typer.Option(help="PNG or JPEG of some sets, to be looked at.")] = None,
         sheet_sets: Annotated[int, typer.Option(min=1, help="Sets on the sheet.")] = 10,
         categories_from: Taxonomy = None,
     ) -> None:
@@ -49,28 +47,29 @@ def register(app: typer.Typer) -> None:
             with faults():
                 from medal_model.harvest.config import read_harvest_config
                 from medal_model.harvest.run import harvest as run_harvest
+                from medal_model.harvest.sheet import draw_sheet
                 from schemas.taxonomy import load_taxonomy
 
+                writable("--out", out, "folder")
+                writable("--sheet", sheet, "picture")
                 rules = read_harvest_config(config)
                 _check_categories(rules, load_taxonomy(categories_from).categories, config)
                 chosen = _open(detections, detector, rules)
-                typer.echo(f"detector: {chosen.name}", err=True)
-                done = run_harvest(photos, chosen, out, rules, "medal " + shlex.join(sys.argv[1:]), _said)
+                say(f"detector: {chosen.name}")
+                done = run_harvest(photos, chosen, out, rules, command_line(), progress("photos"))
+                for note in done.notes:
+                    say(note)
+                _show(done)
+                if sheet is not None:
+                    sheet.parent.mkdir(parents=True, exist_ok=True)
+                    draw_sheet(done, sheet_sets, rules.seed).save(sheet)
+                    say(f"sheet written to {sheet}")
         except DetectorError as e:
             raise SettingsError(str(e)) from e
         except HarvestError as e:
             raise DataError(str(e)) from e
         except LostError as e:
             raise ConservationError(str(e)) from e
-        for note in done.notes:
-            typer.echo(note, err=True)
-        _show(done)
-        if sheet is not None:
-            from medal_model.harvest.sheet import draw_sheet
-
-            sheet.parent.mkdir(parents=True, exist_ok=True)
-            draw_sheet(done, sheet_sets, rules.seed).save(sheet)
-            typer.echo(f"sheet written to {sheet}", err=True)
 
 
 def _open(detections: Path | None, detector: str | None, rules: HarvestConfig) -> Detector:
@@ -85,10 +84,11 @@ def _open(detections: Path | None, detector: str | None, rules: HarvestConfig) -
 
 def _check_categories(rules: HarvestConfig, known: tuple[str, ...], path: Path | None) -> None:
     """Masks are by category: an item of a category outside the taxonomy could never be trained on."""
-    for label, category in sorted(rules.labels.items()):
-        if category is not None and category not in known:
-            where = path or "the built-in table of labels"
-            raise SettingsError(f"{where}: labels: {label}: category '{category}' is not in the taxonomy {list(known)}")
+    used = [(f"labels: {label}", c) for label, c in sorted(rules.labels.items()) if c is not None]
+    for key, category in [*used, *(("worn_once", c) for c in rules.worn_once)]:
+        if category not in known:
+            where = path or "the built-in rules"
+            raise SettingsError(f"{where}: {key}: category '{category}' is not in the taxonomy {list(known)}")
 
 
 def _show(done: Harvested) -> None:
@@ -116,9 +116,3 @@ def _rows(what: str, tally: Tally) -> Iterator[tuple[str, str, str]]:
         if n:
             yield "", why, f"−{n:,}"
     yield "", "kept", f"{tally.kept:,}"
-
-
-def _said(done: int, total: int) -> None:
-    if sys.stderr.isatty() or done == total:
-        sys.stderr.write(f"\rphotos {done:,}/{total:,}" + ("\n" if done == total else ""))
-        sys.stderr.flush()

@@ -1,11 +1,14 @@
-"""What the commands on outfits share: options, reading, and faults as one clear line."""
+"""What the commands on outfits share: options, reading, outputs, and faults as one clear line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_CACHE = Path("var/cache/features")
 DEFAULT_WORK = Path("var/training")
+VARIANTS = ("nondisjoint", "disjoint")
+STRICT_NOTE = "Of valid and test, what shares an item with train is left out (--strict-disjoint)."
 
 OutfitsDir = Annotated[Path, typer.Option("--outfits", help="Folder in the layout of the Polyvore Outfits download.")]
 Variant = Annotated[str, typer.Option("--split", help="nondisjoint or disjoint.")]
@@ -35,6 +40,76 @@ Strict = Annotated[
 ]
 
 
+def writable(option: str, path: Path | None, kind: Literal["folder", "file", "picture"]) -> None:
+    """Refuse an output that could not be written, before anything is computed for it; None passes.
+
+    Raises SettingsError naming the option: something of another kind stands there or above it, the folder is
+    read-only, a picture is neither .png nor .jpg.
+    """
+    if path is None:
+        return
+    if kind == "picture" and path.suffix.lower() not in (".png", ".jpg"):
+        raise SettingsError(f"{option} {path}: must end in .png or .jpg")
+    if kind != "folder" and path.is_dir():
+        raise SettingsError(f"{option} {path}: is a folder; name a file")
+    places = (path.absolute(), *path.absolute().parents)
+    there = next(p for p in (places if kind == "folder" else places[1:]) if p.exists())
+    if not there.is_dir():
+        raise SettingsError(f"{option} {path}: {there} is a file; name another path")
+    if not os.access(there, os.W_OK):
+        raise SettingsError(f"{option} {path}: {there} cannot be written to; name another path")
+
+
+def whole_numbers(option: str, text: str, example: str, least: int = 0) -> tuple[int, ...]:
+    """Numbers of an option, with commas. Raises SettingsError: no whole number, one below `least`, one twice."""
+    try:
+        found = tuple(int(n) for n in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < least or len(set(found)) < len(found):
+        raise SettingsError(
+            f"{option} {text}: must be whole numbers from {least} on, none twice, with commas, such as {example}"
+        )
+    return found
+
+
+def variants(text: str) -> tuple[str, ...]:
+    """Variants of `--split`, with commas. Raises SettingsError for an unknown one, or one named twice."""
+    names = tuple(n.strip() for n in text.split(","))
+    if not set(names) <= set(VARIANTS) or len(set(names)) < len(names):
+        raise SettingsError(f"--split {text}: must be of {', '.join(VARIANTS)}, none twice")
+    return names
+
+
+def check_texts(texts: Path | None, config: TrainConfig) -> None:
+    """Raises ConfigError for a text table that training would not look at."""
+    from medal_model.settings_file import ConfigError
+
+    if texts is not None and config.text_weight == 0:
+        raise ConfigError(f"--texts {texts}: text_weight is 0; set it or leave --texts out")
+
+
+def command_line() -> str:
+    """The command as it was typed, for reports."""
+    return "medal " + shlex.join(sys.argv[1:])
+
+
+def say(line: str) -> None:
+    """A line beside the result, on stderr."""
+    typer.echo(line, err=True)
+
+
+def progress(what: str) -> Callable[[int, int], None]:
+    """Shows how many are done, of how many: on a terminal as they come, elsewhere once at the end."""
+
+    def said(done: int, total: int) -> None:
+        if sys.stderr.isatty() or done == total:
+            sys.stderr.write(f"\r{what} {done:,}/{total:,}" + ("\n" if done == total else ""))
+            sys.stderr.flush()
+
+    return said
+
+
 def images_of(outfits: Path) -> Path:
     """The images folder of an outfits folder."""
     inside = outfits / "images"
@@ -46,8 +121,10 @@ def read(
 ) -> Outfits:
     """One variant, `strict` by `outfits.strict_disjoint`; what was dropped and left out goes to stderr unless `quiet`.
 
-    Raises OutfitsError, also for a typespaces.p that is damaged or hostile.
+    Raises SettingsError for an unknown variant, OutfitsError, also for a typespaces.p that is damaged or hostile.
     """
+    if variant not in VARIANTS:
+        raise SettingsError(f"--split {variant}: must be {' or '.join(VARIANTS)}")
     from medal_model.outfits import read_outfits, strict_disjoint
     from medal_model.typespaces import typespaces
 
@@ -59,7 +136,7 @@ def read(
     notes += [f"{n} left out of {why}" for why, n in outfits.left_out.items()]
     notes += [] if pairs is None else [f"typespaces.p: {len(pairs)} pairs; here every pair of categories has a mask"]
     for note in () if quiet else notes:
-        typer.echo(note, err=True)
+        say(note)
     return outfits
 
 
@@ -74,8 +151,9 @@ def fill_cache(outfits: Outfits, images: Path, config: TrainConfig, cache: Path)
 
 @contextmanager
 def faults() -> Iterator[None]:
-    """Faults of input data become one clear line; bad settings likewise."""
+    """Faults of input data become one clear line; bad settings and paths likewise."""
     from medal_model.backbones import BackboneError
+    from medal_model.checkpoints import CheckpointError
     from medal_model.export import TeacherError
     from medal_model.image_source import ImageSourceError
     from medal_model.images import ImageError
@@ -90,11 +168,17 @@ def faults() -> Iterator[None]:
         raise SettingsError(str(e)) from e
     except FloatingPointError as e:  # the message names the settings to change
         raise SettingsError(str(e)) from e
-    except (OutfitsError, ImageSourceError, TeacherError, TaxonomyError, TextError, ImageError) as e:
+    except (
+        OutfitsError, ImageSourceError, ImageError, TextError, TeacherError, CheckpointError, TaxonomyError
+    ) as e:  # fmt: skip
         raise DataError(str(e)) from e
+    except OSError as e:
+        if e.filename is None:
+            raise
+        raise SettingsError(f"{e.filename}: {e.strerror}; name another path") from e
 
 
-def show(title: str, evaluation: Evaluation) -> None:
+def show(title: str, evaluation: Evaluation, *, strict: bool = False) -> None:
     """Print an evaluation: FITB and AUC with intervals, a table of each kind of pool, and in words what MEDAL is not
     above. Each table fits 100 columns."""
     from rich.console import Console
@@ -105,7 +189,8 @@ def show(title: str, evaluation: Evaluation) -> None:
     console = Console(width=max(100, Console().width))
     keys = [k for k in evaluation.keys if not k.endswith("_macro")]
     fits = [k for k in keys if k.endswith(("_fitb", "_auc"))]
-    groups = {title: fits}
+    first = f"{title}, strictly disjoint" if strict else title
+    groups = {first: fits}
     for pool in evaluation.pools:
         groups[f"{pool.replace('_', ', pools by ')}, over queries"] = [k for k in keys if k.startswith(f"{pool}_r")]
     for name, own in groups.items():

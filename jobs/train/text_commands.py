@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from jobs.errors import SettingsError
-from jobs.train.shared import faults
+from jobs.train.shared import faults, progress, say, writable
 
 
 def register(app: typer.Typer) -> None:
@@ -30,15 +29,10 @@ def register(app: typer.Typer) -> None:
             from medal_model.text import read_titles, write_table
             from medal_model.text_encoders import encode, open_encoder
 
+            writable("--out", out, "file")
             found, without = read_titles(titles)
             chosen = open_encoder(encoder)
             note = " (a stand-in for CLIP)" if chosen.stand_in else ""
-            typer.echo(f"encoder: {chosen.name}{note}", err=True)
-            write_table(out, encode(chosen, found, _said), chosen.name)
+            say(f"encoder: {chosen.name}{note}")
+            write_table(out, encode(chosen, found, progress("titles")), chosen.name)
         typer.echo(f"{len(found):,} vectors by {chosen.name}{note} written to {out}; {without:,} items have no title")
-
-
-def _said(done: int, total: int) -> None:
-    if sys.stderr.isatty() or done == total:
-        sys.stderr.write(f"\rtitles {done:,}/{total:,}" + ("\n" if done == total else ""))
-        sys.stderr.flush()

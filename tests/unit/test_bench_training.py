@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
-from jobs.bench.training import ITEMS_AN_OUTFIT, KINDS, drawn_data
+from jobs.bench.training import ITEMS_AN_OUTFIT, KINDS, drawn_data, read_data
 from jobs.cli import run
 from medal_model.training_speed import Cost, Ratio, exponent
+from schemas.taxonomy import load_taxonomy
 
 SMALL = ["bench", "training", "--preset", "tiny_test", "--items", "40", "--rounds", "1", "--steps", "1",
          "--cost-steps", "1", "--threads", "1"]  # fmt: skip
@@ -89,15 +93,48 @@ def test_drawn_outfits_hold_one_item_of_each_kind_and_pictures_are_smooth_on_whi
         (["--frozen-preset", "tiny_test"], "--frozen-preset tiny_test must not"),
         (["--preset", "vit_l"], "preset 'vit_l' is unknown"),
         (["--items", "3"], "3 items are too few"),
+        (["--sizes", "5"], "--sizes 5: must be whole numbers from 10 on"),
+        (["--sizes", "40,40"], "--sizes 40,40: must be whole numbers from 10 on, none twice"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(changed: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*SMALL, *changed]) == 2
-    assert said in capsys.readouterr().err.strip().splitlines()[-1]
+    (line,) = capsys.readouterr().err.strip().splitlines()  # nothing was measured before
+    assert said in line
 
 
-def test_a_real_set_without_its_photos_names_the_first(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    where = ["--outfits", str(sample / "outfits"), "--images", str(sample / "nothing")]
-    assert run([*SMALL, *where]) == 4
-    assert "nothing/" in (line := capsys.readouterr().err.strip().splitlines()[-1])
-    assert "--images" in line
+def _packed(images: Path, out: Path) -> Path:
+    photos = sorted(images.glob("*.jpg"))
+    rows = [{"bytes": p.read_bytes(), "path": p.name} for p in photos]
+    pq.write_table(pa.table({"item_id": [p.stem for p in photos], "image": rows}), out)
+    return out
+
+
+def test_a_real_set_is_the_same_from_parquet_as_from_a_folder(sample: Path) -> None:
+    packed = _packed(sample / "images", sample / "photos.parquet")
+    folder, parquet = (
+        read_data(sample / "outfits", images, 32, True, load_taxonomy(), 5) for images in (sample / "images", packed)
+    )
+    assert folder.pixels is not None and parquet.pixels is not None
+    assert parquet.gallery.ids == folder.gallery.ids
+    assert torch.equal(parquet.pixels, folder.pixels)
+    assert len(folder.pixels) == len(folder.gallery.ids)
+
+
+def test_a_photo_that_cannot_be_used_names_its_place(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = [*SMALL, "--outfits", str(sample / "outfits"), "--images"]
+    assert run([*where, str(sample / "nothing")]) == 4
+    assert f"{sample}/nothing: no such file or folder" in capsys.readouterr().err.strip().splitlines()[-1]
+    for path in (sample / "images").iterdir():
+        path.write_bytes(path.read_bytes()[:200])
+    assert run([*where, str(sample / "images")]) == 4
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(rf"{sample}/images/\w+\.jpg: truncated: ", line)
+    packed = _packed(sample / "images", sample / "photos.parquet")
+    assert run([*where, str(packed)]) == 4
+    assert re.search(r"photos\.parquet: row group 0, row \d+: \w+: truncated: ", capsys.readouterr().err)
+    for path in (sample / "images").iterdir():
+        path.unlink()
+    assert run([*where, str(sample / "images")]) == 4
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(rf"{sample}/images/\w+\.jpg: cannot be read: No such file.*--images", line)

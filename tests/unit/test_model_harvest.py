@@ -222,6 +222,18 @@ def test_the_sheet_has_a_place_for_each_set_and_is_the_same_again(street: Path) 
         draw_sheet(done, 0)
 
 
+def test_the_sheet_shows_a_turned_photo_upright_as_its_boxes_are(street: Path) -> None:
+    """Stored on its side with orientation 6 (turn clockwise to look at it), or stored upright: one sheet."""
+    upright = draw_sheet(reap(street), COUNT)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in (street / "photos").iterdir():
+        with Image.open(path) as photo:
+            turned = photo.transpose(Image.Transpose.ROTATE_90)
+        turned.save(path, exif=exif)
+    assert draw_sheet(reap(street), COUNT).tobytes() == upright.tobytes()
+
+
 def test_the_command(street: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["harvest", "--photos", str(street / "photos"), "--out", str(street / "o")]
     recorded = [*where, "--detections", str(street / "boxes.csv")]
@@ -232,6 +244,9 @@ def test_the_command(street: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (street / "r.yaml").write_text("labels: {shirt: torso}\n")
     assert run([*recorded, "--config", str(street / "r.yaml")]) == 2
     assert "r.yaml: labels: shirt: category 'torso' is not in the taxonomy" in capsys.readouterr().err
+    (street / "r.yaml").write_text("worn_once: [tops, trousers]\n")
+    assert run([*recorded, "--config", str(street / "r.yaml")]) == 2
+    assert "r.yaml: worn_once: category 'trousers' is not in the taxonomy" in capsys.readouterr().err
     (street / "r.yaml").write_text("min_scor: 1\n")
     assert run([*recorded, "--config", str(street / "r.yaml")]) == 2
     assert run([*recorded, "--detector", "x"]) == 2
