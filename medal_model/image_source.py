@@ -47,11 +47,13 @@ class ImageSource(Protocol):
         """The place of an item's photo, for messages."""
 
 
-def open_images(path: Path) -> ImageSource:
-    """A folder of `<item_id>.jpg`, a parquet file, or a folder of `*.parquet`.
+def open_images(path: Path | ImageSource) -> ImageSource:
+    """A folder of `<item_id>.jpg`, a parquet file, or a folder of `*.parquet`. What is open already is given back.
 
     Raises ImageSourceError: nothing there, both kinds in one folder, a broken parquet file (see ParquetImages).
     """
+    if not isinstance(path, Path):
+        return path
     if path.is_file() and path.suffix == ".parquet":
         return ParquetImages(path, [path])
     if not path.is_dir():

@@ -14,13 +14,15 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 # (semantic category, fine name) -> category; raises KeyError where refused or unknown.
 CategoryMap = Callable[[str, str | None], str]
+VARIANTS = ("nondisjoint", "disjoint")
 SPLITS = ("train", "valid", "test")
 METADATA, CATEGORIES = "polyvore_item_metadata.json", "categories.csv"
 TEXT_FIELDS = ("title", "url_name", "description")  # an item's title is the first of these that is not empty
@@ -58,9 +60,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Outfits:
-    """One variant (`disjoint` or `nondisjoint`) of an outfits folder, dropped items already taken out.
+    """One variant (of `VARIANTS`) of an outfits folder, dropped items already taken out.
 
-    `dropped` counts items by reason; `left_out` counts questions by reason ("fitb_valid: ...").
+    `dropped` counts items by reason; `left_out` counts questions by reason ("fitb_valid: ..."). `semantic` are the
+    semantic categories of all items, dropped ones too, as the files name them.
     """
 
     root: Path
@@ -71,6 +74,7 @@ class Outfits:
     judged: Mapping[str, tuple[Judged, ...]]  # valid, test
     dropped: Mapping[str, int]
     left_out: Mapping[str, int]
+    semantic: frozenset[str] = frozenset()
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -81,13 +85,15 @@ class Outfits:
 def read_outfits(root: Path, variant: str, category: CategoryMap, suffix: str = "") -> Outfits:
     """Read and check one variant. `suffix` picks other question files, such as `_uniform`.
 
-    Raises OutfitsError naming file and line or key: missing file, damaged JSON, unknown item or category id,
-    reference to no item, question with no or more than one right answer, label other than 0 and 1.
+    Raises OutfitsError naming file and line or key: unknown variant, missing file, damaged JSON, unknown item or
+    category id, reference to no item, question with no or more than one right answer, label other than 0 and 1.
     """
     folder = root / variant
+    if variant not in VARIANTS:
+        raise OutfitsError(f"{root}: variant '{variant}' is unknown; those of the layout are {' and '.join(VARIANTS)}")
     if not folder.is_dir():
-        raise OutfitsError(f"{folder}: no such folder; a variant of the Polyvore layout is disjoint or nondisjoint")
-    items, dropped = _items(root, category)
+        raise OutfitsError(f"{folder}: no such folder; the layout has one for each variant read")
+    items, dropped, semantic = _items(root, category)
     left_out: Counter[str] = Counter()
     sets: dict[str, tuple[tuple[str, ...], ...]] = {}
     refs: dict[str, str] = {}
@@ -114,6 +120,7 @@ def read_outfits(root: Path, variant: str, category: CategoryMap, suffix: str = 
         judged=judged,
         dropped=dict(Counter(dropped.values())),
         left_out={k: n for k, n in left_out.items() if n},
+        semantic=semantic,
     )
 
 
@@ -146,6 +153,72 @@ def strict_disjoint(outfits: Outfits) -> Outfits:
     )
 
 
+def without(outfits: Outfits, unread: set[str]) -> Outfits:
+    """Without the items whose photos cannot be read, by the reader's rules for dropped ones.
+
+    A question keeps what is left of the items it shows and goes where nothing is left or an answer is gone; an outfit
+    goes where fewer than two items are left. What is taken out is counted in `left_out`.
+    """
+    left_out = Counter(outfits.left_out)
+
+    def keep(ids: Sequence[str]) -> tuple[str, ...]:
+        return tuple(i for i in ids if i not in unread)
+
+    def counted(kept: tuple[Any, ...], before: Sequence[Any], why: str) -> tuple[Any, ...]:
+        left_out[why] += len(before) - len(kept)
+        return kept
+
+    few = "outfits with fewer than two photos that can be read"
+    sets, questions, judged = dict(outfits.sets), dict(outfits.questions), dict(outfits.judged)
+    for s, own in outfits.sets.items():
+        sets[s] = counted(tuple(k for o in own if len(k := keep(o)) >= 2), own, f"{s}: {few}")
+    for s, asked in outfits.questions.items():
+        kept = (replace(q, outfit=k) for q in asked if (k := keep(q.outfit)) and unread.isdisjoint(q.answers))
+        questions[s] = counted(tuple(kept), asked, f"fitb_{s}: a photo cannot be read")
+    for s, told in outfits.judged.items():
+        left = (replace(j, outfit=k) for j in told if len(k := keep(j.outfit)) >= 2)
+        judged[s] = counted(tuple(left), told, f"auc_{s}: {few}")
+    return replace(
+        outfits,
+        items={k: v for k, v in outfits.items.items() if k not in unread},
+        sets=sets,
+        questions=questions,
+        judged=judged,
+        dropped={**outfits.dropped, "image cannot be read": len(unread)},
+        left_out={k: n for k, n in left_out.items() if n},
+    )
+
+
+def check_askable(outfits: Outfits, parts: Iterable[str]) -> None:
+    """Raises OutfitsError naming file and part where one asks nothing: no question, or not both labels among the
+    judged outfits."""
+    folder = outfits.root / outfits.variant
+    for part in parts:
+        if not outfits.questions[part]:
+            raise OutfitsError(
+                f"{folder}/fill_in_blank_{part}.json: {part} has no question to ask{_lost(outfits, f'fitb_{part}')}"
+            )
+        labels = {j.compatible for j in outfits.judged[part]}
+        if missing := [label for label in (True, False) if label not in labels]:
+            what = "judged outfit" if len(missing) == 2 else f"outfit of label {int(missing[0])}"
+            raise OutfitsError(
+                f"{folder}/compatibility_{part}.txt: {part} has no {what}, and AUC needs both labels"
+                f"{_lost(outfits, f'auc_{part}')}"
+            )
+
+
+@contextmanager
+def blamed(outfits: Outfits, what: str = "") -> Iterator[None]:
+    """A plain ValueError within is a fault of these outfits: OutfitsError naming folder and `what`. Faults that have
+    a class of their own, such as one of the settings, pass."""
+    try:
+        yield
+    except ValueError as e:
+        if type(e) is not ValueError:
+            raise
+        raise OutfitsError(": ".join(filter(None, (str(outfits.root / outfits.variant), what, str(e))))) from e
+
+
 def titles(root: Path) -> dict[str, str]:
     """Title by item id, "" where there is none: `title`, else `url_name`, else `description`; white space squeezed.
 
@@ -166,6 +239,12 @@ def titles(root: Path) -> dict[str, str]:
 def semantic_categories(root: Path) -> set[str]:
     """Semantic categories of all items, as the files name them. Raises OutfitsError."""
     return {semantic for _, semantic, _, _ in _metadata(root) if semantic}
+
+
+def _lost(outfits: Outfits, name: str) -> str:
+    """How many of a kind were left out, and why."""
+    found = ((k.removeprefix(f"{name}: "), n) for k, n in outfits.left_out.items() if k.startswith(f"{name}: "))
+    return "".join(f"; {n:,} left out: {why}" for why, n in found)
 
 
 def _used(
@@ -192,19 +271,21 @@ def _json(path: Path, kind: type) -> Any:
     return value
 
 
-def _items(root: Path, category: CategoryMap) -> tuple[dict[str, Item], dict[str, str]]:
-    """Kept items, and reason by id of those whose category is refused, unknown or not told."""
+def _items(root: Path, category: CategoryMap) -> tuple[dict[str, Item], dict[str, str], frozenset[str]]:
+    """Kept items, reason by id of those whose category is refused, unknown or not told, and all semantic categories."""
     items: dict[str, Item] = {}
     dropped: dict[str, str] = {}
+    named: set[str] = set()
     for item_id, semantic, name, number in _metadata(root):
         if not semantic:
             dropped[item_id] = "no semantic category"
             continue
+        named.add(semantic)
         try:
             items[item_id] = Item(item_id, category(semantic, name), number)
         except KeyError as e:
             dropped[item_id] = str(e.args[0])
-    return items, dropped
+    return items, dropped, frozenset(named)
 
 
 def _metadata(root: Path) -> Iterator[tuple[str, str, str, str]]:

@@ -10,7 +10,7 @@ from PIL import Image
 from medal_model.export import TeacherHeader
 from medal_model.figure import draw_figure, draw_rows
 from medal_model.gallery import Gallery
-from medal_model.image_source import open_images
+from medal_model.image_source import ImageSource, open_images
 from medal_model.retrieval import retrieval_task
 from medal_model.scorers import MaskedScorer, masked_scorer
 from medal_model.study import Variant
@@ -22,12 +22,19 @@ ROWS = 6
 def teacher_scorer(teacher: Teacher, gallery: Gallery) -> MaskedScorer:
     """Scores by the teacher's vectors of a gallery of its own features."""
     with torch.inference_mode():
-        z = teacher.heads(torch.from_numpy(gallery.features), torch.from_numpy(gallery.histograms)).cpu().numpy()
+        x, h = (torch.from_numpy(a).to(teacher.extractor.device) for a in (gallery.features, gallery.histograms))
+        z = teacher.heads(x, h).cpu().numpy()
     return masked_scorer(z, gallery.categories, teacher.header.categories, teacher.header.masks)
 
 
 def question_figure(
-    variant: Variant, scorer: MaskedScorer, header: TeacherHeader, part: str, images: Path, *, worst: bool = False
+    variant: Variant,
+    scorer: MaskedScorer,
+    header: TeacherHeader,
+    part: str,
+    images: Path | ImageSource,
+    *,
+    worst: bool = False,
 ) -> Image.Image:
     """Six questions with the ten best answers each: drawn by seed, or those whose true item stands lowest.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +13,23 @@ import torch
 from PIL import Image
 
 from medal_model import distributed
-from medal_model.backbones import BackboneSpec, default_spec, load_backbone, random_spec, trained_spec
+from medal_model.backbones import BackboneSpec, check_size, default_spec, load_backbone, random_spec, trained_spec
 from medal_model.card import FAILURES, metrics_of, write_card
 from medal_model.config import TrainConfig
-from medal_model.export import Architecture, TeacherHeader, export_teacher, read_teacher
+from medal_model.export import Architecture, TeacherHeader, check_name, export_teacher
 from medal_model.features import Extractor, cached_features
 from medal_model.gallery import Gallery
-from medal_model.image_source import open_images
+from medal_model.image_source import ImageSource, open_images
 from medal_model.images import ImageError
 from medal_model.inputs import Network, Texts
-from medal_model.outfits import Item, Judged, Outfits, OutfitsError, Question
+from medal_model.outfits import Outfits, OutfitsError, blamed, check_askable, without
 from medal_model.question_figure import question_figure, teacher_scorer
 from medal_model.report_table import Evaluation
 from medal_model.run_log import RunLog
 from medal_model.study import Plan, Variant, compare_scorer
 from medal_model.teacher import HISTOGRAM, load_teacher, preprocessing
 from medal_model.text import read_texts
-from medal_model.training import Trained, Trainer
+from medal_model.training import Trained, Trainer, check_views, pick_device
 
 TEACHER = "teacher"
 UNTRAINED = ("random", "popularity", "colour histogram", "frozen cosine")  # baselines that learn nothing
@@ -67,34 +67,39 @@ def fit_teacher(
     with one line on stderr.
     `categories` get a mask for every pair; pairs in no outfit keep w = 1. Under `work` every run has a folder of its
     own with checkpoint and log: the same run goes on there, another one starts beside it. `texts` is a table of text
-    vectors. Raises OutfitsError where nothing is left to train on or outfits hold another category, BackboneError,
-    TeacherError, TextError; ConfigError for a device that is not there.
+    vectors. Raises OutfitsError where nothing is left to train on or to ask, or outfits hold another category;
+    BackboneError, TextError; TeacherError for a bad name; ConfigError for settings that cannot be run, such as a
+    device that is not there; CheckpointError for a damaged one.
     """
+    check_name(name)
+    check_views(config)
+    device = pick_device(config.device)
     if odd := set(outfits.categories) - set(categories):
         raise OutfitsError(f"{outfits.root}: categories {sorted(odd)} are not among those to train")
     say = _sayer(quiet)
-    spec = backbone or spec_of(config)
-    extractor = Extractor(spec, config.input_size, config.trim)
-    outfits, gallery, seconds, computed = read_gallery(outfits, images, extractor, cache, say, quiet)
+    spec, source = backbone or spec_of(config), open_images(images)
+    extractor = Extractor(spec, config.input_size, config.trim, device)
+    outfits, gallery, seconds, computed = read_gallery(outfits, source, extractor, cache, say, quiet)
+    check_askable(outfits, ("valid", "test"))
     table = None if texts is None or config.text_weight == 0 else read_texts(texts, gallery)
-    network = None if config.frozen else read_network(outfits, gallery, images, extractor, say, config.ssl_more)
+    network = None if config.frozen else read_network(outfits, gallery, source, extractor, say, config.ssl_more)
     begun = time.monotonic()
     log = RunLog(config.tensorboard, quiet)
     try:
-        trainer = Trainer(outfits, gallery, categories, config, network=network, texts=table)
-        if work is not None:
-            trainer.folder = work / f"{name}-{trainer.identity}"
-            log.open(trainer.folder, config)
-        trained = trainer.run(log.epoch, log.step)
-    except ValueError as e:
-        raise OutfitsError(f"{outfits.root / outfits.variant}: {e}") from e
+        with blamed(outfits):
+            trainer = Trainer(outfits, gallery, categories, config, network=network, texts=table)
+            if work is not None:
+                trainer.folder = work / f"{name}-{trainer.identity}"
+                log.open(trainer.folder, config)
+            trained = trainer.run(log.epoch, log.step)
     finally:
         log.close()
     train_seconds = time.monotonic() - begun
     if distributed.rank() > 0:
         return Fitted(None, {}, trained, seconds, train_seconds, computed)
     header = _export(out, name, categories, config, spec, outfits, trained, {}, table)
-    evaluations, failures = _measured(out, outfits, images, gallery if config.frozen else None, cache, quiet)
+    own = gallery if config.frozen else None
+    evaluations, failures = _measured(out, outfits, source, own, device, cache, quiet)
     header = _export(out, name, categories, config, spec, outfits, trained, evaluations, table)
     failures.thumbnail((1600, 1600))  # legible on a page, and small
     failures.save(out / FAILURES, quality=85)
@@ -102,32 +107,40 @@ def fit_teacher(
 
 
 def _measured(
-    folder: Path, outfits: Outfits, images: Path, gallery: Gallery | None, cache: Path, quiet: bool
+    folder: Path,
+    outfits: Outfits,
+    images: ImageSource,
+    gallery: Gallery | None,
+    device: torch.device,
+    cache: Path,
+    quiet: bool,
 ) -> tuple[dict[str, Evaluation], Image.Image]:
     """The exported teacher as others will load it, on valid and test beside what learns nothing; its worst on valid.
 
-    `gallery` where the features are those it was trained on.
+    `gallery` where the features are those it was trained on; then nothing is left that a GPU would be of use for.
     """
-    teacher = load_teacher(folder)
+    teacher = load_teacher(folder, device if gallery is None else "cpu")
     header = teacher.header
     if gallery is None:
         outfits, gallery, _, _ = read_gallery(outfits, images, teacher.extractor, cache, _sayer(quiet), quiet)
     scorer = teacher_scorer(teacher, gallery)
     variant = Variant(outfits, gallery)
-    try:
+    with blamed(outfits):
         evaluations = {
             part: compare_scorer(TEACHER, outfits.variant, variant, header.categories, scorer, Plan(
                 part=part, baselines=UNTRAINED, retrieval=False))
             for part in ("valid", "test")
         }  # fmt: skip
-    except ValueError as e:
-        raise OutfitsError(f"{outfits.root / outfits.variant}: {e}") from e
-    drawn = question_figure(variant, scorer, teacher.header, "valid", images, worst=True)
+        drawn = question_figure(variant, scorer, header, "valid", images, worst=True)
     return evaluations, drawn
 
 
 def spec_of(config: TrainConfig) -> BackboneSpec:
-    """The backbone that a configuration asks for. Raises BackboneError where its weights cannot be had."""
+    """The backbone that a configuration asks for. Raises BackboneError where its weights cannot be had or it cannot
+    take images of the configured sizes."""
+    check_size(config.backbone, config.input_size)
+    if not config.frozen and config.ssl_weight > 0 and config.local_crops > 0:
+        check_size(config.backbone, config.local_size)
     if config.pretrained:
         return default_spec(config.backbone, config.stages)
     return random_spec(config.backbone, config.seed, config.stages)
@@ -136,7 +149,7 @@ def spec_of(config: TrainConfig) -> BackboneSpec:
 def read_network(
     outfits: Outfits,
     gallery: Gallery,
-    images: Path,
+    images: Path | ImageSource,
     extractor: Extractor,
     say: Callable[[str], None],
     more: bool = False,
@@ -149,26 +162,30 @@ def read_network(
     source = open_images(images)
     asked = {i for qs in outfits.questions.values() for q in qs for i in (*q.outfit, *q.answers)}
     asked |= {i for js in outfits.judged.values() for j in js for i in j.outfit}
-    own = set(gallery.ids)
+    own = gallery.rows
     beside = [i for i in source.ids() if i not in own and i not in outfits.items] if more else []
     say(f"photos: {len(own):,} of outfits and {len(beside):,} others to memory")
-    photos, unread = {}, 0
+    names = list(gallery.ids)
+    # Filled in place: a stack of all photos would need their memory twice.
+    pixels = torch.empty((len(own) + len(beside), 3, extractor.input_size, extractor.input_size), dtype=torch.uint8)
     for i in source.order((*gallery.ids, *beside)):
         try:
-            photos[i] = extractor.preprocess(source.read(i))
+            photo = extractor.preprocess(source.read(i))
         except (OSError, ImageError):
             if i in own:
                 raise
-            unread += 1
-    if unread:
+            continue
+        pixels[own.get(i, len(names))] = photo
+        if i not in own:
+            names.append(i)
+    if unread := len(pixels) - len(names):
         say(f"photos: {unread:,} others cannot be read and are left out")
-    names = [*gallery.ids, *(i for i in beside if i in photos)]
     seen = np.array([n for n, i in enumerate(names) if i not in asked], np.int64)
     if not len(seen):
         seen = np.arange(len(names))
         say("photos: every item is asked about; self-supervision sees all of them, without any outfit")
     spec = extractor.spec
-    return Network(load_backbone(spec), spec.mean, spec.std, torch.stack([photos[i] for i in names]), seen)
+    return Network(load_backbone(spec), spec.mean, spec.std, pixels[: len(names)], seen)
 
 
 def _export(
@@ -206,9 +223,14 @@ def _export(
 
 
 def read_gallery(
-    outfits: Outfits, images: Path, extractor: Extractor, cache: Path, say: Callable[[str], None], quiet: bool
+    outfits: Outfits,
+    images: Path | ImageSource,
+    extractor: Extractor,
+    cache: Path,
+    say: Callable[[str], None],
+    quiet: bool,
 ) -> tuple[Outfits, Gallery, float, int]:
-    """Features of all items; items without a readable image are taken out of the outfits.
+    """Features of all items; items without a readable image are taken out of the outfits (`outfits.without`).
 
     Raises ImageSourceError for photos that are not there or damaged as a whole, OutfitsError where not one item has a
     photo that can be read.
@@ -216,42 +238,20 @@ def read_gallery(
     source, ids = open_images(images), sorted(outfits.items)
     if len(source.missing(ids)) == len(ids):
         raise OutfitsError(
-            f"{images}: none of {len(ids):,} items has a photo here; the first would be {source.where(ids[0])}"
+            f"{source.root}: none of {len(ids):,} items has a photo here; the first would be {source.where(ids[0])}"
         )
     found = cached_features(ids, source, extractor, cache, quiet=quiet)
     if found.failed:
         first, why = min(found.failed.items())
         if not found.ids:
-            raise OutfitsError(f"{images}: none of {len(ids):,} photos can be read; {source.where(first)}: {why}")
+            raise OutfitsError(f"{source.root}: none of {len(ids):,} photos can be read; {source.where(first)}: {why}")
         say(f"{len(found.failed)} images left out, the first: {source.where(first)}: {why}")
-        outfits = without(outfits, set(found.failed))
+        before, outfits = outfits.left_out, without(outfits, set(found.failed))
+        for why, n in outfits.left_out.items():
+            if more := n - before.get(why, 0):
+                say(f"{more:,} left out of {why}")
     kinds = tuple(outfits.items[i].category for i in found.ids)
     return outfits, Gallery(found.ids, kinds, found.features, found.histograms), found.seconds, found.computed
-
-
-def without(outfits: Outfits, gone: set[str]) -> Outfits:
-    """The same outfits and questions without some items, by the reader's rules for dropped ones."""
-
-    def keep(ids: Sequence[str]) -> tuple[str, ...]:
-        return tuple(i for i in ids if i not in gone)
-
-    items: dict[str, Item] = {k: v for k, v in outfits.items.items() if k not in gone}
-    sets = {s: tuple(k for o in own if len(k := keep(o)) >= 2) for s, own in outfits.sets.items()}
-    questions: dict[str, tuple[Question, ...]] = {
-        s: tuple(replace(q, outfit=k) for q in own if (k := keep(q.outfit)) and not gone & set(q.answers))
-        for s, own in outfits.questions.items()
-    }
-    judged: dict[str, tuple[Judged, ...]] = {
-        s: tuple(replace(j, outfit=k) for j in own if len(k := keep(j.outfit)) >= 2)
-        for s, own in outfits.judged.items()
-    }
-    dropped = {**outfits.dropped, "image cannot be read": len(gone)}
-    return replace(outfits, items=items, sets=sets, questions=questions, judged=judged, dropped=dropped)
-
-
-def teacher_size(folder: Path) -> int:
-    """Bytes of the tensors in an exported teacher."""
-    return sum(t.nbytes for t in read_teacher(folder)[2].values())
 
 
 def _sayer(quiet: bool) -> Callable[[str], None]:

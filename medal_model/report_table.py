@@ -11,7 +11,6 @@ from typing import Any, Literal
 from medal_model.intervals import Interval
 
 Kind = Literal["medal", "baseline", "ablation"]
-VARIANTS = ("nondisjoint", "disjoint")
 _WORDS = {"fitb": "FITB", "auc": "AUC", "micro": "over queries", "macro": "over categories"}
 
 

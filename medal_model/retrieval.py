@@ -128,9 +128,10 @@ def retrieve(task: RetrievalTask, scorer: PoolScorer, ks: Sequence[int] = KS) ->
     return Retrieved(task, hits, {k: np.minimum(1.0, k / sizes) for k in ks})
 
 
-def ranking(scorer: PoolScorer, outfit: Ints, pool: Ints, k: int) -> tuple[Ints, Floats]:
-    """The k best rows of a pool for an outfit and their scores, best first, ties by row; its own items left out."""
-    pool = np.setdiff1d(pool, outfit)  # sorted, so that a stable sort breaks ties by row
+def ranking(scorer: PoolScorer, outfit: Ints, pool: Ints, k: int, true: int = -1) -> tuple[Ints, Floats]:
+    """The k best rows of a pool for an outfit and their scores, best first, ties by row; its own items left out, but
+    for the right answer `true`, as in `retrieve`."""
+    pool = np.setdiff1d(pool, outfit[outfit != true])  # sorted, so that a stable sort breaks ties by row
     scores = np.round(scorer.against([outfit], pool)[0], 9)
     best = np.argsort(-scores, kind="stable")[:k]
     return pool[best], scores[best]

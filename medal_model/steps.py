@@ -144,9 +144,10 @@ def self_term(
     loss = 0.0
     for n in range(2 + views.local_crops):
         if n < 2:
-            suppressed = torch.rand(len(rows), generator=rng) < views.shape_suppression
-            x = shuffle_tiles(globals_[n], suppressed, rng)
-            others, weight = [targets[1 - n]], 1.0
+            x, others, weight = globals_[n], [targets[1 - n]], 1.0
+            if views.shape_suppression > 0:
+                suppressed = torch.rand(len(rows), generator=rng) < views.shape_suppression
+                x = shuffle_tiles(x, suppressed, rng)
         else:
             x, others, weight = view(config.local_size, views.local_scale, True), targets, views.local_weight
         with autocast:

@@ -18,7 +18,7 @@ from medal_model.config import TrainConfig, make_config
 from medal_model.gallery import Gallery
 from medal_model.inputs import Texts
 from medal_model.measure import Measured, chances, differences, measure, summarise
-from medal_model.outfits import Outfits
+from medal_model.outfits import Outfits, blamed, check_askable
 from medal_model.report_table import Evaluation, Kind, Line, PoolFacts
 from medal_model.retrieval import RetrievalTask, retrieval_task
 from medal_model.scorers import MaskedScorer, PoolScorer, masked_scorer
@@ -140,8 +140,8 @@ def run_study(
 ) -> Evaluation:
     """Fit everything on train and valid, then measure it on the plan's part.
 
-    Raises ValueError for an unknown baseline, an unknown key of an ablation, inputs of an ablation that a variant
-    lacks or whose rows are not the same, or nothing to train on.
+    Raises ValueError for an unknown baseline, inputs of an ablation that a variant lacks or whose rows are not the
+    same; ConfigError for an unknown key of an ablation; OutfitsError where there is nothing to train on or to ask.
     """
     if unknown := set(plan.baselines) - set(BASELINES):
         raise ValueError(f"unknown baselines {sorted(unknown)}; there are {', '.join(BASELINES)}")
@@ -149,6 +149,7 @@ def run_study(
     settings = {n: make_config({**config.to_dict(), **a.settings}, f"ablation {n}") for n, a in changed.items()}
     for name, variant in variants.items():
         _check_others(name, variant, changed)
+        check_askable(variant.outfits, dict.fromkeys(("valid", plan.part)))
     with workers(plan.jobs) as pool:
         begun = {}
         for name, variant in variants.items():
@@ -159,16 +160,18 @@ def run_study(
         for name, runs in begun.items():
             fitted[name] = []
             for run in runs:
-                fitted[name].append(run.done())
+                with blamed(variants[name].outfits, run.name):
+                    fitted[name].append(run.done())
                 seeds = f"{len(run.seeds)} seed{'s' if len(run.seeds) > 1 else ''}"
                 say(f"{name}: fitted {run.name} ({seeds}, {fitted[name][-1].seconds:.0f} s each)")
     measured = {}
     for name, variant in variants.items():
-        tasks = tasks_of(variant, plan.part) if plan.retrieval else ()
-        measured[name] = [
-            (run, [measure(variant.outfits, plan.part, variant.gallery.rows, s, tasks) for s in run.scorers])
-            for run in fitted[name]
-        ]
+        with blamed(variant.outfits, plan.part):
+            tasks = tasks_of(variant, plan.part) if plan.retrieval else ()
+            measured[name] = [
+                (run, [measure(variant.outfits, plan.part, variant.gallery.rows, s, tasks) for s in run.scorers])
+                for run in fitted[name]
+            ]
     return gather(measured, plan.part, plan.commands, plan.notes)
 
 
@@ -220,7 +223,7 @@ def _baselines(pool: Executor, variant: Variant, categories: Sequence[str], plan
 
 
 def _fit_baseline(name: str, loop: LoopConfig, variant: Variant, categories: Sequence[str], seed: int) -> PoolScorer:
-    return BASELINES[name](loop, variant.texts).fit(variant.outfits, variant.gallery, categories, seed)
+    return BASELINES[name](loop).fit(variant.outfits, variant.gallery, categories, seed)
 
 
 def tasks_of(variant: Variant, part: str) -> tuple[RetrievalTask, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from medal_model.features import Extractor
+from medal_model.image_source import open_images
 from medal_model.merge import merge_gallery, merge_train
 from medal_model.outfits import Outfits, OutfitsError
 from medal_model.recipe import read_gallery
@@ -32,7 +34,9 @@ class More:
         added = {"+ text": TEXT} if self.texts is not None else {}
         if self.harvested is not None:
             added["+ harvest"] = HARVEST
-        added.update({f"on features of {folder.name}": str(folder) for folder in self.teachers})
+        names = Counter(folder.name for folder in self.teachers)
+        for folder in self.teachers:
+            added[f"on features of {folder.name if names[folder.name] == 1 else folder}"] = str(folder)
         return {name: Ablation(on=what) for name, what in added.items()}
 
 
@@ -44,7 +48,8 @@ def read_variant(
     Raises OutfitsError, TextError, TeacherError; OutfitsError also where a teacher reads other photos than the
     extractor.
     """
-    outfits, gallery, _, _ = read_gallery(outfits, images, extractor, cache, say, False)
+    source = open_images(images)
+    outfits, gallery, _, _ = read_gallery(outfits, source, extractor, cache, say, False)
     others: dict[str, Variant] = {}
     if more.texts is not None:
         others[TEXT] = Variant(outfits, gallery, read_texts(more.texts, gallery))
@@ -53,7 +58,9 @@ def read_variant(
         merged = merge_train(outfits, harvested, parts=("train", "valid", "test"))
         others[HARVEST] = Variant(merged, merge_gallery(gallery, added, merged))
     for folder in more.teachers:
-        _, seen, _, _ = read_gallery(outfits, images, load_teacher(folder).extractor, cache, say, False)
+        _, seen, _, _ = read_gallery(
+            outfits, source, load_teacher(folder, extractor.device).extractor, cache, say, False
+        )
         if seen.ids != gallery.ids:
             raise OutfitsError(f"{folder}: reads {len(seen.ids):,} of the photos, the study {len(gallery.ids):,}")
         others[str(folder)] = Variant(outfits, seen)

@@ -54,7 +54,7 @@ class Teacher:
         return z
 
 
-def load_teacher(folder: Path, device: str = "cpu") -> Teacher:
+def load_teacher(folder: Path, device: str | torch.device = "cpu") -> Teacher:
     """Load an exported teacher and its referenced backbone.
 
     Raises TeacherError naming file and key: damaged or foreign folder, weights that do not fit, a backbone that
@@ -65,8 +65,8 @@ def load_teacher(folder: Path, device: str = "cpu") -> Teacher:
     if config["histogram"] != HISTOGRAM:
         raise TeacherError(f"{path}: histogram: {config['histogram']} is not what this version computes: {HISTOGRAM}")
     prep = config["preprocessing"]
-    if type(prep.get("input_size")) is not int or type(prep.get("trim")) is not bool:
-        raise TeacherError(f"{path}: preprocessing: needs input_size and trim")
+    if type(prep.get("input_size")) is not int or prep["input_size"] < 1 or type(prep.get("trim")) is not bool:
+        raise TeacherError(f"{path}: preprocessing: needs input_size, from 1 on, and trim, is {prep}")
     if prep != preprocessing(prep["input_size"], prep["trim"]):
         raise TeacherError(f"{path}: preprocessing: {prep} is not what this version does; train the teacher anew")
     state = _part(tensors, "heads.")

@@ -9,7 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from medal_model.export import TeacherHeader
-from medal_model.outfits import Outfits, OutfitsError
+from medal_model.image_source import open_images
+from medal_model.outfits import Outfits, OutfitsError, blamed
 from medal_model.question_figure import question_figure, teacher_scorer
 from medal_model.recipe import read_gallery
 from medal_model.report_table import Evaluation
@@ -40,13 +41,12 @@ def report_on(
     if odd := set(outfits.categories) - set(header.categories):
         raise OutfitsError(f"{outfits.root}: teacher {header.model_version} does not know categories {sorted(odd)}")
     say = (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
-    outfits, gallery, _, _ = read_gallery(outfits, images, teacher.extractor, cache, say, quiet)
+    source = open_images(images)
+    outfits, gallery, _, _ = read_gallery(outfits, source, teacher.extractor, cache, say, quiet)
     scorer = teacher_scorer(teacher, gallery)
     plan = replace(plan, loop=replace(plan.loop, hidden=teacher.heads.shape.hidden))
     variant = Variant(outfits, gallery)
-    try:
+    with blamed(outfits, plan.part):
         evaluation = compare_scorer(header.model_version, outfits.variant, variant, header.categories, scorer, plan)
-        drawn = question_figure(variant, scorer, header, plan.part, images) if figure else None
-    except ValueError as e:
-        raise OutfitsError(f"{outfits.root / outfits.variant}: {plan.part}: {e}") from e
+        drawn = question_figure(variant, scorer, header, plan.part, source) if figure else None
     return TeacherReport(header, evaluation, drawn)

@@ -25,8 +25,9 @@ from torch import nn
 
 from medal_model import checkpoints, distributed
 from medal_model.config import TrainConfig
+from medal_model.crops import TILES
 from medal_model.curriculum import teacher_momentum, teacher_temperature, views_at, warmed_cosine
-from medal_model.evaluation import Scorer, evaluate, masked_scorer
+from medal_model.evaluation import evaluate, masked_scorer
 from medal_model.gallery import Arrays, Gallery
 from medal_model.heads import DinoHead
 from medal_model.inputs import Network, Texts, make_inputs
@@ -36,8 +37,10 @@ from medal_model.network import HeadShape
 from medal_model.optimiser import clip_parts, make_optimiser, parts_of, set_rate
 from medal_model.outfits import Outfits
 from medal_model.sampling import Triplets, TripletSampler
+from medal_model.settings_file import ConfigError
 from medal_model.steps import SelfTerm, latents, metric_term, self_term
 from medal_model.student import MedalModel, follow, make_teacher
+from medal_model.workers import on_threads
 
 _PROBE = 512  # rows the effective rank is measured on
 _SEEN_AT_ONCE = 64  # images a forward pass when measuring
@@ -91,8 +94,9 @@ def train(
     Without `network`, heads and masks on the gallery's features; with it, the backbone as well. With `folder`,
     every epoch ends in a checkpoint there, and a run that finds one of the same configuration and data goes on from
     it. Same inputs and seed on one kind of machine: same weights.
-    Raises ValueError for no possible triplet, an item without a row, no validation questions or a checkpoint of
-    another run; FloatingPointError where the loss stops being finite.
+    Raises ValueError for no possible triplet, an item without a row or no validation questions, CheckpointError for
+    a checkpoint of another run, ConfigError for settings that cannot be run, FloatingPointError where the loss stops
+    being finite.
     """
     trainer = Trainer(outfits, gallery, categories, config, network=network, texts=texts, folder=folder)
     return trainer.run(progress, step_done)
@@ -112,6 +116,7 @@ class Trainer:
         texts: Texts | None = None,
         folder: Path | None = None,
     ) -> None:
+        check_views(config)
         self.outfits, self.gallery, self.config, self.folder = outfits, gallery, config, folder
         self.rows = gallery.rows
         self.sampler = TripletSampler(outfits.sets["train"], outfits.items, self.rows)
@@ -163,13 +168,8 @@ class Trainer:
         Heads alone are trained on one thread, whatever torch is set to: they are small, waiting for a second, busy
         core made it 6 times slower, and sums then have one order.
         """
-        threads = torch.get_num_threads()
-        if self.inputs.features is not None:
-            torch.set_num_threads(1)
-        try:
+        with on_threads(1 if self.inputs.features is not None else None):
             return self._run(progress, step_done)
-        finally:
-            torch.set_num_threads(threads)
 
     def _run(self, progress: Callable[[Epoch], None], step_done: Callable[[int, int, int], None]) -> Trained:
         if self.folder is not None:
@@ -234,9 +234,10 @@ class Trainer:
         means.add(active=metric.active, colour=metric.colour_share)
         images += metric.images
         if self.seen is not None:
-            term = self._self_supervise(rng)
+            rows = self._ssl_rows()
+            term = self._self_supervise(rows, rng)
             means.add(ssl=term.loss, entropy=term.entropy, spread=term.spread)
-            images += len(self._ssl_rows())
+            images += len(rows)
             if epoch <= config.freeze_last and self.student.dino is not None:
                 self.student.dino.prototypes.grad = None
         distributed.average_gradients(p for own in self.parts.values() for p in own)
@@ -255,13 +256,12 @@ class Trainer:
         follow(self.teacher, self.student, min(momentum, (1 + self.step) / (10 + self.step)))
         return images
 
-    def _self_supervise(self, rng: torch.Generator) -> SelfTerm:
+    def _self_supervise(self, rows: torch.Tensor, rng: torch.Generator) -> SelfTerm:
         config = self.config
         views = views_at(self.progress, config.local_crops, config.local_weight_end, config.shape_suppression)
         heat = teacher_temperature(
             self.progress, config.teacher_temperature_start, config.teacher_temperature, config.teacher_warmup
         )
-        rows = self._ssl_rows()
         return self_term(self.student, self.teacher, self.centre, self.inputs, rows, views, heat, config, rng)
 
     def _ssl_rows(self) -> torch.Tensor:
@@ -316,16 +316,19 @@ def embed_gallery(model: MedalModel, gallery: Gallery) -> Arrays:
         return np.asarray(model.heads(x, h).cpu().numpy(), dtype=np.float32)
 
 
-def teacher_scorer(model: MedalModel, gallery: Gallery) -> Scorer:
-    """Masked score over the rows of a gallery."""
-    weights = np.asarray(model.masks.weights().detach().cpu().numpy(), dtype=np.float32)
-    return masked_scorer(embed_gallery(model, gallery), gallery.categories, model.categories, weights)
+def check_views(config: TrainConfig) -> None:
+    """Raises ConfigError where a global view cannot be cut into the tiles that shape suppression shuffles."""
+    suppressed = not config.frozen and config.ssl_weight > 0 and config.shape_suppression > 0
+    if suppressed and config.input_size % TILES:
+        raise ConfigError(
+            f"input_size {config.input_size} must be a multiple of {TILES} where shape_suppression is above 0"
+        )
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is a GPU where there is one. Raises ValueError where cuda is asked for and there is none."""
+    """`auto` is a GPU where there is one. Raises ConfigError where cuda is asked for and there is none."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: cuda is asked for and torch sees no GPU; set device: auto or cpu")
+        raise ConfigError("device: cuda is asked for and torch sees no GPU; set device: auto or cpu")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 

@@ -23,7 +23,6 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +32,7 @@ from medal_model.curriculum import views_at
 from medal_model.monitors import Means
 from medal_model.sampling import Triplets
 from medal_model.training import Trainer
+from medal_model.workers import on_threads
 
 _GRADIENT = 1e-3  # size of the gradients that bare backward starts from; nothing depends on it
 
@@ -81,7 +81,7 @@ def against_bare(trainer: Trainer, rounds: int, steps: int, threads: int | None 
     """
     if rounds < 1 or steps < 1:
         raise ValueError(f"needs at least one round and one step, got {rounds} and {steps}")
-    with _threads(1 if trainer.inputs.features is not None else threads) as used:
+    with on_threads(1 if trainer.inputs.features is not None else threads) as used:
         batches = _endless(trainer)
         bare = _Bare(trainer)
         walls: dict[str, list[float]] = {"trainer": [], "bare": []}
@@ -114,7 +114,7 @@ def epoch_cost(trainer: Trainer, items: int, most_steps: int = 0, threads: int |
     The draw of the epoch's triplets is part of it. A step to warm up is not counted. The trainer's weights change.
     """
     config = trainer.config
-    with _threads(1 if trainer.inputs.features is not None else threads):
+    with on_threads(1 if trainer.inputs.features is not None else threads):
         batches = list(trainer._batches(1))
         trainer._step(1, batches[0], Means())
         chosen = batches[:most_steps] if most_steps else batches
@@ -249,14 +249,3 @@ def _timed(work: Callable[[], object], device: torch.device) -> tuple[float, flo
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-@contextmanager
-def _threads(many: int | None) -> Iterator[int]:
-    before = torch.get_num_threads()
-    if many is not None:
-        torch.set_num_threads(many)
-    try:
-        yield torch.get_num_threads()
-    finally:
-        torch.set_num_threads(before)

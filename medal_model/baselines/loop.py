@@ -23,15 +23,16 @@ from torch.nn import functional as F
 from medal_model.curriculum import warmed_cosine
 from medal_model.evaluation import evaluate
 from medal_model.gallery import Gallery
-from medal_model.inputs import Texts
 from medal_model.outfits import Outfits
 from medal_model.sampling import Triplets, TripletSampler
 from medal_model.scorers import Floats, Ints, PoolScorer, category_numbers
+from medal_model.workers import on_threads
 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """Settings of every learnt baseline; meanings and defaults are those of `TrainConfig`."""
+    """Settings of every learnt baseline, named as in `TrainConfig`; `Plan.like` makes sizes and length those of a
+    configuration."""
 
     dim: int = 128
     hidden: int = 0  # width of a hidden layer beside the linear projection; 0: none
@@ -49,11 +50,11 @@ class LoopConfig:
 
 
 class Baseline(ABC):
-    """A way to score pairs, from the same inputs as MEDAL's. Made with a `LoopConfig` and, where there is one, the
-    text table; those that need neither ignore them."""
+    """A way to score pairs, from the same inputs as MEDAL's. Made with a `LoopConfig`, which those that learn nothing
+    ignore."""
 
-    def __init__(self, config: LoopConfig | None = None, texts: Texts | None = None) -> None:
-        self.config, self.texts = config or LoopConfig(), texts
+    def __init__(self, config: LoopConfig | None = None) -> None:
+        self.config = config or LoopConfig()
 
     @abstractmethod
     def fit(self, outfits: Outfits, gallery: Gallery, categories: Sequence[str], seed: int) -> PoolScorer:
@@ -68,7 +69,7 @@ class Batch:
     """Triplets by position in the batch's U items, and what is known of those.
 
     `anchor`, `positive` [B], `negative` [B, K]; `rest` [B, L] are the items of one outfit of the pair without the
-    positive, -1 where it is shorter; `kinds` [U]; `text` [U, T] and `told` [U] where there is a text table.
+    positive, -1 where it is shorter; `kinds` [U].
     """
 
     anchor: torch.Tensor
@@ -76,8 +77,6 @@ class Batch:
     negative: torch.Tensor
     rest: torch.Tensor
     kinds: torch.Tensor
-    text: torch.Tensor | None
-    told: torch.Tensor | None
 
 
 class BaselineNetwork(nn.Module, ABC):
@@ -111,6 +110,7 @@ class BaselineNetwork(nn.Module, ABC):
         """The method's score over all rows: z [N, D], category numbers [N], the pairs worn together in train."""
 
 
+@on_threads(1)
 def fit_network(
     make: Callable[[int], BaselineNetwork],
     outfits: Outfits,
@@ -118,27 +118,13 @@ def fit_network(
     categories: Sequence[str],
     seed: int,
     config: LoopConfig,
-    texts: Texts | None = None,
 ) -> PoolScorer:
     """Train the network that `make` gives for a number of inputs; its scorer at the best epoch by FITB + AUC on
-    valid, MEDAL's rule. One thread. Raises ValueError where no triplet can be made or no validation question is."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return _fit(make, outfits, gallery, categories, seed, config, texts)
-    finally:
-        torch.set_num_threads(threads)
+    valid, MEDAL's rule. One thread.
 
-
-def _fit(
-    make: Callable[[int], BaselineNetwork],
-    outfits: Outfits,
-    gallery: Gallery,
-    categories: Sequence[str],
-    seed: int,
-    config: LoopConfig,
-    texts: Texts | None,
-) -> PoolScorer:
+    Raises ValueError where no triplet can be made or no validation question is, FloatingPointError where the loss
+    stops being finite.
+    """
     rows = gallery.rows
     sets = [np.array([rows[i] for i in outfit], np.int64) for outfit in outfits.sets["train"]]
     sampler = TripletSampler(outfits.sets["train"], outfits.items, rows)
@@ -161,8 +147,10 @@ def _fit(
                 group["lr"] = group["base"] * warmed_cosine(step, config.warmup, steps * config.epochs, 0.1)
             at = slice(begin, begin + config.batch_size)
             triplets = Triplets(drawn.anchor[at], drawn.positive[at], drawn.negative[at])
-            unique, batch = _batch(triplets, outfit_of, sets, kinds, texts, rng)
+            unique, batch = _batch(triplets, outfit_of, sets, kinds, rng)
             loss = student.loss(student.embed(x[torch.from_numpy(unique)], config.drop), batch)
+            if not torch.isfinite(loss):
+                raise FloatingPointError(f"epoch {epoch}: a baseline's loss is not finite; lower its learning_rate")
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -176,8 +164,7 @@ def _fit(
             best, found, since = score.fitb + score.auc, scorer, 0
         elif since >= config.patience:
             break
-    if found is None:
-        raise ValueError(f"the loss of a baseline is not finite after {step} steps; lower learning_rate")
+    assert found is not None  # epochs >= 1
     return found
 
 
@@ -202,7 +189,6 @@ def _batch(
     outfit_of: dict[tuple[int, int], list[int]] | None,
     sets: Sequence[Ints],
     kinds: Ints,
-    texts: Texts | None,
     rng: np.random.Generator,
 ) -> tuple[Ints, Batch]:
     """The batch's items by row [U], and the triplets by position among them."""
@@ -215,9 +201,7 @@ def _batch(
     a, p, n, r = (torch.from_numpy(i.reshape(q.shape)) for i, q in zip(pieces, parts, strict=True))
     if unique[0] < 0:  # the padding is no item
         unique, a, p, n, r = unique[1:], a - 1, p - 1, n - 1, r - 1
-    text = None if texts is None else torch.from_numpy(texts.vectors[unique])
-    told = None if texts is None else torch.from_numpy(texts.told[unique])
-    return unique, Batch(a, p, n, r, torch.from_numpy(kinds[unique]), text, told)
+    return unique, Batch(a, p, n, r, torch.from_numpy(kinds[unique]))
 
 
 def _rest(

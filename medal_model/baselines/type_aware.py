@@ -2,10 +2,10 @@
 
 Source: Vasileva et al., ECCV 2018, sections 3.1-3.3, and the settings of its published code (masks start at
 N(0.9, 0.7), rectified; masked embeddings scaled to unit length; margin 0.3; weights 5e-4 of the mask's l1 and the
-embedding's l2 norm, 5e-3 of the visual-semantic term, 5e-5 of the similarity terms).
+embedding's l2 norm, 5e-5 of the similarity term).
 Different here: inputs, sampler and optimiser are MEDAL's (four negatives by use, not one drawn by type); the general
-embedding is of unit length, so its l2 term is constant and left out; text, where a table is given, is one linear
-layer over frozen sentence vectors instead of HGLMM Fisher vectors.
+embedding is of unit length, so its l2 term is constant and left out; so are the terms of text, as everywhere in the
+comparison.
 """
 
 from __future__ import annotations
@@ -23,24 +23,22 @@ from medal_model.meta_spaces import pair_matrix
 from medal_model.outfits import Outfits
 from medal_model.scorers import DistanceScorer, Ints, PoolScorer
 
-MASK_L1, VISUAL_SEMANTIC, SIMILARITY = 5e-4, 5e-3, 5e-5
+MASK_L1, SIMILARITY = 5e-4, 5e-5
 
 
 class TypeAware(Baseline):
     def fit(self, outfits: Outfits, gallery: Gallery, categories: Sequence[str], seed: int) -> PoolScorer:
-        text = 0 if self.texts is None else self.texts.vectors.shape[1]
-        make = lambda inputs: _Network(inputs, categories, text, self.config)  # noqa: E731
-        return fit_network(make, outfits, gallery, categories, seed, self.config, self.texts)
+        make = lambda inputs: _Network(inputs, categories, self.config)  # noqa: E731
+        return fit_network(make, outfits, gallery, categories, seed, self.config)
 
 
 class _Network(BaselineNetwork):
     pairs: torch.Tensor
 
-    def __init__(self, inputs: int, categories: Sequence[str], text: int, config: LoopConfig) -> None:
+    def __init__(self, inputs: int, categories: Sequence[str], config: LoopConfig) -> None:
         super().__init__(inputs, config)
         self.register_buffer("pairs", pair_matrix(categories))
         self.masks = nn.Parameter(0.9 + 0.7 * torch.randn(int(self.pairs.max()) + 1, config.dim))
-        self.text = nn.Linear(text, config.dim) if text else None
 
     def loss(self, z: torch.Tensor, batch: Batch) -> torch.Tensor:
         a, p, n = z[batch.anchor], z[batch.positive], z[batch.negative]
@@ -51,36 +49,12 @@ class _Network(BaselineNetwork):
         far = distances(_unit(a * mask)[:, None], _unit(n * mask[:, None]))
         loss = triplet_loss(-near, -far, self.margin)[0] + MASK_L1 * mask.sum(-1).mean()
         # Two items of a type lie nearer to each other than to the anchor, in the general embedding.
-        loss = loss + SIMILARITY * self._similar(p[:, None], n, a[:, None])
-        return loss if self.text is None else loss + self._text(z, batch)
+        return loss + SIMILARITY * self._similar(p[:, None], n, a[:, None])
 
     def _similar(self, one: torch.Tensor, other: torch.Tensor, apart: torch.Tensor) -> torch.Tensor:
         together = distances(one, other)
         terms = (F.relu(together - distances(x, apart) + self.margin) for x in (one, other))
         return torch.stack([t.expand_as(together) for t in terms]).mean()
-
-    def _text(self, z: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """An item lies nearer to its own words than the other items of its triplet do; words of a type as images."""
-        assert self.text is not None
-        assert batch.text is not None
-        assert batch.told is not None
-        words = _unit(self.text(batch.text))
-        n = batch.negative[:, 0]
-        roles = (batch.anchor, batch.positive, n)
-        terms = []
-        for i in roles:
-            near = distances(z[i], words[i])
-            for j in roles:
-                if j is not i:
-                    hinge = F.relu(near - distances(z[j], words[i]) + self.margin)
-                    terms.append((hinge * batch.told[i]).sum() / batch.told[i].sum().clamp_min(1))
-        told = batch.told[batch.anchor] & batch.told[batch.positive] & batch.told[n]
-        loss = VISUAL_SEMANTIC * torch.stack(terms).mean()
-        if bool(told.any()):
-            loss = loss + SIMILARITY * self._similar(
-                words[batch.positive[told]], words[n[told]], words[batch.anchor[told]]
-            )
-        return loss
 
     def scorer(self, z: torch.Tensor, kinds: Ints, pairs: tuple[Ints, Ints]) -> PoolScorer:
         return DistanceScorer(to_numpy(z), kinds, to_numpy(F.relu(self.masks)[self.pairs]), unit=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +15,13 @@ from compatibility_world import CATEGORIES, draw_world
 from medal_model.baselines import BASELINES, LoopConfig
 from medal_model.config import TrainConfig
 from medal_model.evaluation import evaluate
-from medal_model.inputs import Texts
 from medal_model.measure import measure, summarise
+from medal_model.outfits import OutfitsError
 from medal_model.report_table import Evaluation, to_html, to_json, to_markdown, verdict
 from medal_model.scorers import cosine_scorer, random_scorer
 from medal_model.study import ABLATIONS, Ablation, Fitted, Plan, Variant, run_study, set_apart
+from medal_model.study_inputs import More
+from medal_model.workers import workers
 
 OUTFITS, GALLERY = draw_world()
 LOOP = LoopConfig(epochs=12, batch_size=256, dim=16)
@@ -47,13 +52,11 @@ def test_popularity_counts_train_outfits() -> None:
     assert scorer(np.array([3]), np.array([50]))[0] == (use[3] + use[50]) / 2
 
 
-def test_text_changes_type_aware_alone() -> None:
-    words = np.random.default_rng(0).normal(size=(len(GALLERY.ids), 5)).astype(np.float32)
-    texts = Texts(words, np.arange(len(GALLERY.ids)) % 4 > 0)
-    short = replace(LOOP, epochs=2)
-    for name in ("Type-aware", "plain triplet"):
-        with_text, without = (BASELINES[name](short, t).fit(OUTFITS, GALLERY, CATEGORIES, 0) for t in (texts, None))
-        assert np.array_equal(with_text(*PAIRS), without(*PAIRS)) is (name == "plain triplet")
+@pytest.mark.parametrize("name", LEARNT)
+def test_a_baseline_whose_loss_is_not_finite_says_what_to_change(name: str) -> None:
+    loop = replace(LOOP, epochs=3, warmup=0, learning_rate=1e30, mask_learning_rate=1e30)
+    with pytest.raises(FloatingPointError, match=r"epoch 1: a baseline's loss is not finite; lower its learning_rate"):
+        BASELINES[name](loop).fit(OUTFITS, GALLERY, CATEGORIES, 0)
 
 
 def _fit(variant: Variant, categories: object, config: TrainConfig) -> Fitted:
@@ -123,6 +126,68 @@ def test_unknown_baselines_and_settings_are_refused() -> None:
         run_study(variants, CATEGORIES, TrainConfig(), Plan(baselines=("best",)), fit=_fit)
     with pytest.raises(ValueError, match="ablation x: unknown key maks"):
         run_study(variants, CATEGORIES, TrainConfig(), Plan(baselines=()), {"x": Ablation({"maks": False})}, fit=_fit)
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_a_part_that_asks_nothing_is_told_before_any_fit(part: str) -> None:
+    """Valid chooses the epoch, whatever part is measured."""
+    variants = {
+        "nondisjoint": Variant(replace(OUTFITS, judged={**OUTFITS.judged, part: OUTFITS.judged[part][::2]}), GALLERY)
+    }
+    with pytest.raises(OutfitsError, match=rf"compatibility_{part}.txt: {part} has no outfit of label 0"):
+        run_study(variants, CATEGORIES, TrainConfig(), Plan(baselines=()), fit=lambda *_: pytest.fail("fitted"))
+
+
+def test_what_a_fit_says_of_its_outfits_names_them() -> None:
+    def fit(*_: object) -> Fitted:
+        raise ValueError("no triplet with a negative")
+
+    variants = {"nondisjoint": Variant(OUTFITS, GALLERY)}
+    with pytest.raises(OutfitsError, match="world/nondisjoint: MEDAL: no triplet with a negative"):
+        run_study(variants, CATEGORIES, TrainConfig(), Plan(baselines=()), fit=fit)
+
+
+def test_each_run_is_told_when_it_is_fitted() -> None:
+    told: list[str] = []
+
+    def fit(variant: Variant, categories: object, config: TrainConfig) -> Fitted:
+        told.append(f"fit {'with' if config.masks else 'without'} masks")
+        return _fit(variant, categories, config)
+
+    plan = Plan(seeds=(0, 1), baselines=("random",), retrieval=False)
+    ablations = {n: ABLATIONS[n] for n in ("− masks", "student instead of teacher")}
+    variants = {"nondisjoint": Variant(OUTFITS, GALLERY)}
+    run_study(
+        variants, CATEGORIES, TrainConfig(), plan, ablations, fit=fit, say=lambda x: told.append(x.split(" (")[0])
+    )
+    assert told == [
+        "fit with masks", "fit with masks", "nondisjoint: fitted MEDAL", "fit without masks",
+        "nondisjoint: fitted − masks", "nondisjoint: fitted student instead of teacher", "nondisjoint: fitted random",
+    ]  # fmt: skip
+
+
+def test_after_a_failure_no_other_fit_begins() -> None:
+    begun: list[Future[None]] = []
+
+    def study() -> None:
+        with workers(2) as pool:
+            begun.extend(pool.submit(time.sleep, 0.2) for _ in range(40))
+            begun[0].result()
+            raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        study()
+    assert all(f.done() for f in begun)
+    assert sum(f.cancelled() for f in begun) > 20
+
+
+def test_folders_of_one_name_are_rows_of_their_own() -> None:
+    folders = [Path("a/teacher"), Path("b/teacher"), Path("c/other")]
+    assert {name: x.on for name, x in More(teachers=folders).ablations().items()} == {
+        "on features of a/teacher": "a/teacher",
+        "on features of b/teacher": "b/teacher",
+        "on features of other": "c/other",
+    }
 
 
 def test_an_ablation_trains_on_other_inputs_of_the_same_questions() -> None:

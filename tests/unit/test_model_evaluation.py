@@ -73,6 +73,15 @@ def test_nothing_to_measure_is_an_error() -> None:
         outfit_scores([("i0", "x")], ROWS, lambda a, b: np.zeros(len(a)))
 
 
+def test_scores_that_are_not_finite_are_no_figure() -> None:
+    questions = [Question(("i0",), ("i1", "i2"), 0)]
+    for value in (math.nan, math.inf):
+        with pytest.raises(FloatingPointError, match="not finite"):
+            fitb(questions, ROWS, lambda a, b, value=value: np.where(b == 1, value, 0.5))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        outfit_scores([("i0", "i1"), ("i0", "i2")], ROWS, lambda a, b: np.where(b == 2, math.nan, 0.5))
+
+
 CATEGORIES = ("tops", "shoes", "bags")
 
 

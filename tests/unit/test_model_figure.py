@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 from medal_model import figure
 from medal_model.figure import FigureRow, Ranked, draw_figure, draw_rows
 from medal_model.image_source import FolderImages
-from medal_model.retrieval import retrieval_task
+from medal_model.retrieval import retrieval_task, retrieve
 from medal_model.scorers import MaskedScorer, category_numbers
 
 OUTFITS, GALLERY = draw_world()
@@ -54,6 +56,40 @@ def test_a_missing_photo_is_a_grey_square(photos: Path) -> None:
     assert image.getpixel((x + 20, y + 20)) == figure.LIGHT
     with pytest.raises(ValueError, match="needs rows"):
         draw_figure([], FolderImages(photos).read, "Title")
+
+
+def test_photos_are_decoded_as_the_data_is(tmp_path: Path) -> None:
+    """What is see-through stands on white; what is no photo, or a torn one, is a grey square."""
+    picture = Image.new("RGBA", (80, 80), (0, 0, 0, 0))
+    picture.paste((200, 40, 40, 255), (20, 20, 60, 60))
+    whole = io.BytesIO()
+    picture.save(whole, "PNG")
+    data = {"clear": whole.getvalue(), "torn": whole.getvalue()[:60], "page": b"<html>gone</html>", "empty": b""}
+    row = FigureRow(("clear", "torn", "page", "empty"), "t", "shoes", 1, 2, (Ranked("t", 0.1, 0.1, 0.0),))
+    image = draw_figure([row], lambda i: data.get(i, b""), "Title")
+    half, edge = figure.CELL * figure.SCALE // 2, (figure.BOX + 2) * figure.SCALE
+    x, y = _cell(0)
+    assert image.getpixel((x + half, y + half)) == (200, 40, 40)
+    assert image.getpixel((x + edge, y + edge)) == figure.PAPER
+    for n in (1, 2, 3):
+        x, y = _cell(n)
+        assert image.getpixel((x + edge, y + edge)) == figure.LIGHT
+
+
+@pytest.mark.parametrize("worst", [False, True])
+def test_a_question_may_show_its_right_answer(worst: bool) -> None:
+    """The place in the pool is that of the retrieval figures."""
+    vectors = np.random.default_rng(0).normal(size=(len(GALLERY.ids), 8))
+    scorer = MaskedScorer(vectors, category_numbers(GALLERY.categories, CATEGORIES), np.ones((4, 4, 8)))
+    task = retrieval_task(OUTFITS, "test", GALLERY.rows, "type")
+    shown = tuple(
+        np.append(o, a) if n % 2 else o for n, (o, a) in enumerate(zip(task.outfits, task.answers, strict=True))
+    )
+    task = replace(task, outfits=shown)
+    for k in (1, 5, 20):
+        hits = retrieve(task, scorer, ks=(k,)).hits[k]
+        rows = draw_rows(task, scorer, 5, GALLERY.ids, len(task.answers), worst=worst)
+        assert sum(row.place <= k for row in rows) == int(hits.sum())
 
 
 def test_rows_hold_true_ranks_and_parts_that_add_up() -> None:

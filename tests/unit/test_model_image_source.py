@@ -14,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
+from medal_model import features
 from medal_model.backbones import random_spec
 from medal_model.features import Extractor, cached_features
 from medal_model.image_source import FolderImages, ImageSource, ImageSourceError, NoImage, ParquetImages, open_images
-from medal_model.outfits import Item, Outfits, OutfitsError
+from medal_model.outfits import Item, Outfits, OutfitsError, Question
 from medal_model.recipe import read_gallery
 
 HUB = pa.schema([("item_id", pa.string()), ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))])
@@ -196,6 +198,38 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     assert grown < 50_000_000
 
 
+def test_a_source_that_is_open_is_not_opened_again(tmp_path: Path) -> None:
+    source = _files(tmp_path)
+    assert open_images(source) is source
+
+
+class _OneRow:
+    """In an extractor's place: a row of zeros an image."""
+
+    def extract(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.zeros(len(images), 4), torch.zeros(len(images), 8)
+
+
+def test_the_cache_is_saved_often_and_yet_not_written_over_and_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At most an eighth is ever unsaved (two images at first), and all writes together are nine times the file."""
+    monkeypatch.setattr(features, "_EVERY", 2)
+    written: list[int] = []
+    save = features.save_file
+    monkeypatch.setattr(
+        features, "save_file", lambda arrays, path: written.append(len(arrays["keys"])) or save(arrays, path)
+    )
+    store = features._Cache(tmp_path / "cache.safetensors")
+    for n in range(1, 301):
+        store.add([(f"{n:064x}", torch.zeros(3, 2, 2))], _OneRow())  # type: ignore[arg-type]
+        assert n - (written[-1] if written else 0) <= max(2, n / 8)
+    store.save()
+    assert written[-1] == 300
+    assert sum(written) <= 9 * 300
+    assert len(features._Cache(store.path).rows) == 300
+
+
 def test_features_and_their_cache_do_not_depend_on_the_source(tmp_path: Path) -> None:
     """The key is the photo's content: what the folder filled, parquet finds; rows come in the order asked for."""
     ids, cache = IDS[::-1], tmp_path / "cache"
@@ -211,7 +245,9 @@ def test_features_and_their_cache_do_not_depend_on_the_source(tmp_path: Path) ->
 def _outfits(root: Path) -> Outfits:
     items = {i: Item(i, "tops", "1") for i in IDS}
     nothing: dict[str, tuple[Any, ...]] = {"valid": (), "test": ()}
-    return Outfits(root, "nondisjoint", items, {"train": (tuple(IDS),), **nothing}, nothing, nothing, {}, {})
+    asked = {"valid": (Question(("i0",), ("i1", "i2"), 0), Question(("i0",), ("i2", "i3"), 0)), "test": ()}
+    left_out = {"fitb_valid: an answer's category is dropped": 2}
+    return Outfits(root, "nondisjoint", items, {"train": (tuple(IDS),), **nothing}, asked, nothing, {}, left_out)
 
 
 def test_a_gallery_from_parquet_leaves_out_and_names_what_cannot_be_read(tmp_path: Path) -> None:
@@ -224,7 +260,8 @@ def test_a_gallery_from_parquet_leaves_out_and_names_what_cannot_be_read(tmp_pat
     assert kept.sets["train"] == (gallery.ids,)
     assert said == [
         f"3 images left out, the first: {path}: row group 0, row 1: i1: "
-        "missing: image.bytes is null; the photo itself must be in the file"
+        "missing: image.bytes is null; the photo itself must be in the file",
+        "1 left out of fitb_valid: a photo cannot be read",
     ]
 
 

@@ -18,12 +18,16 @@ from medal_model.outfits import (
     Outfits,
     OutfitsError,
     Question,
+    blamed,
+    check_askable,
     read_outfits,
     semantic_categories,
     strict_disjoint,
     titles,
+    without,
 )
 from medal_model.sampling import TripletSampler
+from medal_model.settings_file import ConfigError
 
 
 def _category(name: str, product_type: str | None = None) -> str:
@@ -162,7 +166,7 @@ def test_an_items_own_category_goes_before_the_tables(tmp_path: Path) -> None:
     del world["polyvore_item_metadata.json"]["s0"]["semantic_category"]
     got = read_outfits(_write(tmp_path, world), "nondisjoint", _category)
     assert (got.items["t0"].category, got.items["s0"].category) == ("hats", "shoes")
-    assert semantic_categories(tmp_path) == {"hats", "tops", "shoes", "other"}
+    assert semantic_categories(tmp_path) == got.semantic == {"hats", "tops", "shoes", "other"}
 
 
 def test_an_item_may_stand_twice_in_an_outfit_and_an_outfit_may_be_long(tmp_path: Path) -> None:
@@ -243,6 +247,95 @@ def test_strict_disjoint_keeps_the_items_that_are_still_asked_about() -> None:
     assert sorted(strict_disjoint(small).items) == list("abcdefg")
 
 
+def test_an_unreadable_photo_takes_along_what_asks_for_it_and_all_of_it_is_counted() -> None:
+    """Of a question the shown items may go but for the last one, an answer never; two items are left of an outfit."""
+    world = replace(
+        _shared_world(),
+        sets={"train": (("a", "b", "c"), ("b", "c")), "valid": (("d", "e"),), "test": (("a", "b"), ("f", "g"))},
+        questions={
+            "valid": (Question(("b", "c"), ("d", "e"), 0), Question(("b",), ("d", "e"), 0)),
+            "test": (Question(("f",), ("g", "b"), 0), Question(("f",), ("g", "h"), 1)),
+        },
+        judged={"valid": (Judged(("a", "b", "c"), True), Judged(("a", "b"), False)), "test": ()},
+    )
+    got = without(world, {"b"})
+    assert set(got.items) == set("acdefgh")
+    assert got.sets == {"train": (("a", "c"),), "valid": (("d", "e"),), "test": (("f", "g"),)}
+    assert got.questions == {
+        "valid": (Question(("c",), ("d", "e"), 0),),
+        "test": (Question(("f",), ("g", "h"), 1),),
+    }
+    assert got.judged == {"valid": (Judged(("a", "c"), True),), "test": ()}
+    assert got.dropped == {"refused": 1, "image cannot be read": 1}
+    assert got.left_out == {
+        "train: outfits with fewer than two kept items": 2,
+        "train: outfits with fewer than two photos that can be read": 1,
+        "test: outfits with fewer than two photos that can be read": 1,
+        "fitb_valid: a photo cannot be read": 1,
+        "fitb_test: a photo cannot be read": 1,
+        "auc_valid: outfits with fewer than two photos that can be read": 1,
+    }
+
+
+ASKED, BOTH = (Question(("f",), ("g", "h"), 0),), (Judged(("a", "b"), True), Judged(("a", "c"), False))
+
+
+@pytest.mark.parametrize(
+    ("questions", "judged", "left_out", "said"),
+    [
+        ((), BOTH, {}, "fill_in_blank_test.json: test has no question to ask"),
+        (
+            (),
+            BOTH,
+            {
+                "fitb_test: a photo cannot be read": 1200,
+                "fitb_test: gone": 3,
+                "fitb_valid: gone": 7,
+                "auc_test: gone": 9,
+            },
+            "test has no question to ask; 1,200 left out: a photo cannot be read; 3 left out: gone",
+        ),
+        (
+            ASKED,
+            (),
+            {"auc_test: gone": 9},
+            "test.txt: test has no judged outfit, and AUC needs both labels; 9 left out",
+        ),
+        (ASKED, BOTH[:1], {}, "compatibility_test.txt: test has no outfit of label 0, and AUC needs both"),
+        (ASKED, BOTH[1:], {}, "compatibility_test.txt: test has no outfit of label 1, and AUC needs both"),
+    ],
+)
+def test_a_part_that_asks_nothing_is_named(
+    questions: tuple[Question, ...], judged: tuple[Judged, ...], left_out: dict[str, int], said: str
+) -> None:
+    world = replace(
+        _shared_world(),
+        questions={"valid": ASKED, "test": questions},
+        judged={"valid": BOTH, "test": judged},
+        left_out=left_out,
+    )
+    check_askable(world, ["valid"])
+    with pytest.raises(OutfitsError) as e:
+        check_askable(world, ["valid", "test"])
+    assert str(e.value).startswith("polyvore/nondisjoint/")
+    assert said in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (ValueError("no triplet"), OutfitsError, "polyvore/nondisjoint: MEDAL: no triplet"),
+        (ConfigError("device: cuda"), ConfigError, "device: cuda"),
+        (OutfitsError("z.json: torn"), OutfitsError, "z.json: torn"),
+        (FloatingPointError("not finite"), FloatingPointError, "not finite"),
+    ],
+)
+def test_only_a_fault_without_a_class_is_the_outfits(error: Exception, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind) as e, blamed(_shared_world(), "MEDAL"):
+        raise error
+    assert (type(e.value), str(e.value)) == (kind, said)
+
+
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
@@ -294,9 +387,17 @@ def test_the_maryland_questions_have_the_same_form(tmp_path: Path) -> None:
     assert not got.left_out
 
 
-def test_unknown_variant(tmp_path: Path) -> None:
-    with pytest.raises(OutfitsError, match="disjoint or nondisjoint"):
-        read_outfits(_write(tmp_path, _world()), "joint", _category)
+@pytest.mark.parametrize("variant", ["joint", "", ".", "nondisjoint/", "../x/nondisjoint", "Disjoint"])
+def test_a_variant_is_one_of_the_two_even_where_there_is_a_folder(variant: str, tmp_path: Path) -> None:
+    root = _write(tmp_path / "x", _world())
+    (root / "joint").mkdir()
+    with pytest.raises(OutfitsError, match="is unknown; those of the layout are nondisjoint and disjoint"):
+        read_outfits(root, variant, _category)
+
+
+def test_a_variant_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutfitsError, match="/disjoint: no such folder"):
+        read_outfits(_write(tmp_path, _world()), "disjoint", _category)
 
 
 def _drawn_world(seed: int) -> tuple[list[tuple[str, ...]], dict[str, Item], dict[str, int]]:

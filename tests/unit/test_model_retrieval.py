@@ -164,6 +164,14 @@ def test_the_outfits_own_items_are_not_recommended() -> None:
     assert rows.tolist() == [0, 1, 2, 4]  # ties by row
 
 
+def test_the_right_answer_stays_in_the_pool_even_where_the_question_shows_it() -> None:
+    outfit, pool = np.array([3, 5, 60]), np.arange(N)
+    rows, _ = ranking(SCORERS["masked"], outfit, pool, N, 5)
+    assert set(rows.tolist()) == set(range(N)) - {3, 60}
+    rows, _ = ranking(SCORERS["masked"], outfit, pool, N, 7)
+    assert set(rows.tolist()) == set(range(N)) - {3, 5, 60}
+
+
 def test_nothing_to_retrieve_is_an_error() -> None:
     from dataclasses import replace
 

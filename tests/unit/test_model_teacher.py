@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,15 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from medal_model import checkpoints, recipe
 from medal_model.backbones import BackboneError, BackboneSpec, load_backbone, random_spec
 from medal_model.card import FAILURES
 from medal_model.config import make_config, read_config
 from medal_model.export import MASKS, TeacherError, read_header
 from medal_model.features import Extractor, cached_features
 from medal_model.image_source import FolderImages
-from medal_model.outfits import Item, Judged, Outfits, Question
-from medal_model.recipe import UNTRAINED, Fitted, fit_teacher, read_gallery, read_network
+from medal_model.outfits import Item, Judged, Outfits, OutfitsError, Question
+from medal_model.recipe import UNTRAINED, Fitted, fit_teacher, read_gallery, read_network, spec_of
 from medal_model.settings_file import ConfigError
 from medal_model.study import Plan
 from medal_model.teacher import Teacher, load_teacher
@@ -208,11 +210,80 @@ def test_same_seed_same_version_other_seed_another(
     assert len(same.header.model_version) == len("tiny-") + 12
 
 
+@pytest.mark.parametrize("name", ["../../esc", "", "Tiny", "a b", ".hidden", "a" * 41, "a\n"])
+def test_a_bad_name_is_told_before_any_work(name: str, world: tuple[Outfits, Path], tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="a teacher's name must be 1 to 40 of lower case letters"):
+        fit_teacher(world[0], tmp_path / "no photos", tmp_path / "out", name=name, categories=CATEGORIES,
+                    config=make_config(CONFIG), cache=tmp_path / "cache")  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"frozen": False, "ssl_weight": 1.0, "input_size": 66}, "input_size 66 must be a multiple of 4"),
+        ({"device": "cuda"}, "device: cuda is asked for and torch sees no GPU"),
+    ],
+)
+def test_settings_that_cannot_be_run_are_told_before_any_work(
+    settings: dict[str, Any], said: str, world: tuple[Outfits, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=said):
+        _fit(world, tmp_path / "out", **settings)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"input_size": 50}, "'vit_tiny_patch16_224' takes no images of 50 pixels"),
+        ({"frozen": False, "ssl_weight": 1.0, "local_size": 40}, "'vit_tiny_patch16_224' takes no images of 40 pixels"),
+        ({"local_size": 40}, ""),
+        ({"frozen": False, "ssl_weight": 1.0, "local_size": 40, "local_crops": 0}, ""),
+        ({"backbone": BACKBONE, "input_size": 50}, ""),
+    ],
+)
+def test_sizes_that_a_network_cannot_take_are_named(settings: dict[str, Any], said: str) -> None:
+    config = make_config({"backbone": "vit_tiny_patch16_224", "pretrained": False, "input_size": 64, **settings})
+    if not said:
+        assert spec_of(config).name == config.backbone
+        return
+    with pytest.raises(BackboneError, match=said):
+        spec_of(config)
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_a_part_that_asks_nothing_is_told_before_training(
+    part: str, world: tuple[Outfits, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "Trainer", lambda *_, **__: pytest.fail("trained"))
+    outfits = replace(world[0], questions={**world[0].questions, part: ()})
+    with pytest.raises(OutfitsError, match=f"fill_in_blank_{part}.json: {part} has no question to ask"):
+        _fit((outfits, world[1]), tmp_path / "out")
+
+
+def test_a_damaged_checkpoint_is_no_fault_of_the_outfits(world: tuple[Outfits, Path], tmp_path: Path) -> None:
+    again = {"name": "tiny", "categories": CATEGORIES, "config": make_config({**CONFIG, "epochs": 1}),
+             "cache": world[1].parent / "cache", "work": tmp_path / "work", "backbone": random_spec(BACKBONE),
+             "quiet": True}  # fmt: skip
+    fit_teacher(*world, tmp_path / "out", **again)  # type: ignore[arg-type]
+    (run,) = (tmp_path / "work").iterdir()
+    (run / checkpoints.FILE).write_bytes(b"PK torn")
+    with pytest.raises(checkpoints.CheckpointError, match="cannot be read as a checkpoint"):
+        fit_teacher(*world, tmp_path / "out", **again)  # type: ignore[arg-type]
+
+
 def _edit(folder: Path, **changes: Any) -> None:
     path = folder / "config.json"
     config = json.loads(path.read_text())
     config.update(changes)
     path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+
+
+def _section(folder: Path, section: str, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    _edit(folder, **{section: {**config[section], **changes}})
 
 
 def _tensors(folder: Path, **changes: Any) -> None:
@@ -257,7 +328,25 @@ def test_version_changes_with_content(fitted: tuple[Fitted, Path], tmp_path: Pat
         (lambda f: _edit(f, histogram={"bins": 4}), r"config.json: histogram:"),
         (lambda f: _edit(f, preprocessing={"input_size": 64}), r"config.json: preprocessing:"),
         (lambda f: _tensors(f, heads__visual__bias=None), r"model.safetensors: .*visual.bias"),
-        (lambda f: _edit(f, backbone={}), r"config.json: backbone: .*sha256"),
+        (lambda f: _edit(f, backbone={}), r"config.json: backbone: keys missing or unknown: .*sha256"),
+        (lambda f: _edit(f, rho="x"), r"config.json: rho: must be from 0 to 1, is 'x'"),
+        (lambda f: _edit(f, rho=3), r"config.json: rho: must be from 0 to 1, is 3"),
+        (lambda f: _edit(f, rho=float("nan")), r"config.json: rho: must be from 0 to 1, is nan"),
+        (lambda f: _section(f, "preprocessing", input_size=0), r"config.json: preprocessing: needs input_size, from 1"),
+        (lambda f: _section(f, "preprocessing", input_size=True), r"config.json: preprocessing: needs input_size"),
+        (lambda f: _section(f, "backbone", mean=None), r"config.json: backbone: mean: must be three numbers.*None"),
+        (lambda f: _section(f, "backbone", mean=[0.5, 0.5]), r"config.json: backbone: mean: must be three numbers"),
+        (lambda f: _section(f, "backbone", mean=[0.5, "x", 1]), r"config.json: backbone: mean: must be three numbers"),
+        (lambda f: _section(f, "backbone", std=[0.5, 0.0, 0.5]), r"config.json: backbone: std: must be .* above 0"),
+        (lambda f: _section(f, "backbone", name=5), r"config.json: backbone: name: must be text, is 5"),
+        (lambda f: _section(f, "backbone", name="vgg0"), r"config.json: backbone: .*'vgg0' cannot be made"),
+        (lambda f: _section(f, "backbone", file=None), r"config.json: backbone: file: must be text"),
+        (lambda f: _section(f, "backbone", seed="x"), r"config.json: backbone: seed: must be a whole number from 0"),
+        (lambda f: _section(f, "backbone", seed=-1), r"config.json: backbone: seed: must be a whole number from 0"),
+        (lambda f: _section(f, "backbone", stages="x"), r"config.json: backbone: stages: must be a whole number"),
+        (lambda f: _section(f, "backbone", feature_dim=0), r"config.json: backbone: feature_dim: must be .* from 1"),
+        (lambda f: _section(f, "backbone", weights="magic"), r"config.json: backbone: weights: must be one of package"),
+        (lambda f: _section(f, "backbone", weights=["hub"]), r"config.json: backbone: weights: must be one of package"),
     ],
 )
 def test_damaged_teachers_name_file_and_key(
@@ -316,7 +405,9 @@ def test_self_supervision_sees_what_is_asked_about_nowhere(world: tuple[Outfits,
         said: list[str] = []
         network = read_network(outfits, gallery, images, extractor, said.append, more)
         assert set(network.seen.tolist()) == (rows or set(range(len(gallery.ids))))
-        assert len(network.pixels) == len(gallery.ids) + 2 * more
+        names = [*gallery.ids, *(("more-0", "more-1") if more else ())]
+        want = torch.stack([extractor.preprocess((images / f"{i}.jpg").read_bytes()) for i in names])
+        assert torch.equal(network.pixels, want)
         assert any("1 others cannot be read" in line for line in said) is more
 
 

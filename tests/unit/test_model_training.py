@@ -31,7 +31,7 @@ from medal_model.outfits import Outfits
 from medal_model.settings_file import ConfigError
 from medal_model.steps import metric_term, self_term
 from medal_model.student import MedalModel, follow
-from medal_model.training import Trainer
+from medal_model.training import Trainer, check_views
 
 SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 128, "negatives": 2, "patience": 10, "warmup": 2}
 
@@ -540,8 +540,31 @@ def test_a_device_that_is_not_there_is_an_error() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     outfits, gallery = draw_world(per_kind=6, outfits=60)
-    with pytest.raises(ValueError, match="torch sees no GPU"):
+    with pytest.raises(ConfigError, match="torch sees no GPU"):
         Trainer(outfits, gallery, CATEGORIES, make_config({**SMALL, "device": "cuda"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [
+        ({"input_size": 66}, False),
+        ({"input_size": 68}, True),
+        ({"input_size": 66, "shape_suppression": 0.0}, True),
+        ({"input_size": 66, "ssl_weight": 0.0}, True),
+        ({"input_size": 66, "ssl_weight": 0.0, "frozen": True}, True),
+    ],
+)
+def test_views_that_are_cut_into_tiles_must_be_divisible(changes: dict[str, Any], fits: bool) -> None:
+    if fits:
+        check_views(tiny(**changes))
+        return
+    with pytest.raises(ConfigError, match="input_size 66 must be a multiple of 4 where shape_suppression is above 0"):
+        check_views(tiny(**changes))
+
+
+def test_views_of_any_size_are_trained_on_without_shape_suppression() -> None:
+    trained = whole(tiny(input_size=66, shape_suppression=0.0, epochs=1, epoch_steps=1)).run()
+    assert trained.history[0].readings.ssl > 0
 
 
 @pytest.mark.parametrize(("switch", "part"), [("masks", "masks"), ("colour", "colour")])

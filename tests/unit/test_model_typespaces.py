@@ -117,6 +117,14 @@ def test_pairs_are_checked_against_the_folder_they_belong_to(tmp_path: Path) -> 
     assert typespaces(root, "disjoint") == PAIRS
 
 
+def test_categories_that_are_known_are_not_read_again(tmp_path: Path) -> None:
+    (tmp_path / "disjoint").mkdir()  # and no metadata beside it
+    (tmp_path / "disjoint" / "typespaces.p").write_bytes(SECOND)
+    assert typespaces(tmp_path, "disjoint", {"bags", "shoes"}) == PAIRS
+    with pytest.raises(OutfitsError, match="no item is of category 'bags'"):
+        typespaces(tmp_path, "disjoint", {"shoes"})
+
+
 def test_a_category_that_no_item_has_is_named(tmp_path: Path) -> None:
     root = _folder(tmp_path, "shoes", "hats")
     (root / "disjoint" / "typespaces.p").write_bytes(SECOND)
