@@ -3,24 +3,15 @@
 Plain loops over arrays, called through `score` and `search`, which say what they mean. Single-threaded, and the
 interpreter's lock is released: Spark has a process a core, a caller with threads of its own gains from them.
 
-Compiled once a machine, not once a night: numba keeps machine code in `__pycache__` beside this file, else in the
-user's cache folder, else where NUMBA_CACHE_DIR says; by hash of this file and kind of processor, written by rename, so
-the workers of one machine share it and a mixed cluster does not mix it up. Where neither is writable (a read-only
-install of a user without a home) it goes to the temporary folder, see `_private_folder`. Constants are part of
-the code and so must be written in this file: one imported could change without the cache noticing.
+Constants are part of the code and so must be written in this file: one imported could change without the cache of
+machine code noticing (`compiled`).
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import numba
 import numpy as np
 
+from jobs.complements.compiled import compiled
 from schemas.tables import EMBEDDING_DIM, VISUAL_DIM
 
 _VISUAL, _ALL = 96, 128
@@ -30,29 +21,8 @@ _INT32_MIN = -(2**31)
 _TURN = 4  # rows scored side by side: the processor waits for four rows of memory at once (3 times as fast as one)
 
 
-def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    def wrap(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit(nogil=True, cache=True, **options)(function)
-        except RuntimeError:  # numba found no folder it may write to
-            numba.config.CACHE_DIR = str(_private_folder())  # type: ignore[attr-defined]
-            return numba.njit(nogil=True, cache=True, **options)(function)
-
-    return wrap
-
-
-def _private_folder() -> Path:
-    """A folder in the temporary one that is this user's alone: what lies in a cache is run as code."""
-    folder = Path(tempfile.gettempdir()) / f"medal-numba-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    about = folder.lstat()
-    if folder.is_symlink() or about.st_uid != os.getuid() or about.st_mode & 0o022:
-        folder = Path(tempfile.mkdtemp(prefix="medal-numba-"))  # this process's own: compiled once by each
-    return folder
-
-
 # Integers below 2^53 add up exactly in any order, so here, and only here, sums may be reassociated and fused.
-@_compiled(fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def _sums(q, base, r0, r1, r2, r3, out):  # type: ignore[no-untyped-def]
     """S of four rows in out[0:4], its visual part in out[4:8]."""
     v0 = v1 = v2 = v3 = 0.0
@@ -73,7 +43,7 @@ def _sums(q, base, r0, r1, r2, r3, out):  # type: ignore[no-untyped-def]
     out[4], out[5], out[6], out[7] = v0, v1, v2, v3
 
 
-@_compiled()
+@compiled()
 def _micro(s):  # type: ignore[no-untyped-def]
     """`score.micro` of one sum; rounding happens here, so no fast arithmetic."""
     p = s * _MICRO
@@ -89,7 +59,7 @@ def _micro(s):  # type: ignore[no-untyped-def]
     return np.int64(r)
 
 
-@_compiled()
+@compiled()
 def rescore(q, base, rows, score, visual):  # type: ignore[no-untyped-def]
     """Fill score and visual [N, m] for q [N, 128] and rows [N, m] of base [M, 128]. Raises IndexError."""
     n, m = rows.shape
@@ -111,7 +81,7 @@ def rescore(q, base, rows, score, visual):  # type: ignore[no-untyped-def]
                 visual[i, start + t] = _micro(sums[_TURN + t])
 
 
-@_compiled()
+@compiled()
 def rank(q, own, base, group, value, proposed, error, depth, rows, score, visual, horizon, decided):  # type: ignore[no-untyped-def]
     """Exact lists from proposals: `search.neighbours` says what is decided, and why. Raises IndexError, ValueError.
 
@@ -168,7 +138,7 @@ def rank(q, own, base, group, value, proposed, error, depth, rows, score, visual
             visual[i, t] = parts[t] if there else 0
 
 
-@_compiled()
+@compiled()
 def merge(v1, r1, v2, r2, v, r):  # type: ignore[no-untyped-def]
     """The largest of two descending lists of values a query, with their rows, as many as v and r [N, m] hold."""
     for i in range(v.shape[0]):
