@@ -311,6 +311,7 @@ def _value(node: yaml.Node, key: str, where: str, depth: int) -> Any:
                 )
             out[name] = _value(v, name, where, depth + 1)
         return out
+    assert isinstance(node, yaml.ScalarNode)
     said: str = node.value
     if node.style is not None:  # quoted: a text, whatever it looks like
         return said
@@ -344,9 +345,14 @@ def _check_schema(raw: Mapping[str, Any], where: str) -> None:
     given = spec.get("name") if isinstance(spec, dict) else None
     name = f"'{given}'" if isinstance(given, str) and given.strip() else f"number {n + 1}"
     keys = ".".join(p for p in path[2:] if not p.isdigit())
-    if not keys and error.validator not in ("additionalProperties", "required"):
+    if not keys and error.validator not in ("additionalProperties", "required") and not _foreign(error):
         raise RulesError(f"{where}: rule {name}: {_told(error)}; see docs/rules.md")
     raise RulesError(f"{where}: rule {name}, key {_named(error, keys)}: {_told(error)}; see docs/rules.md")
+
+
+def _foreign(error: Any) -> bool:
+    """Is the error that a key belongs to other verbs?"""
+    return "propertyNames" in error.absolute_schema_path
 
 
 def _place(error: Any) -> int:
@@ -356,7 +362,7 @@ def _place(error: Any) -> int:
 
 def _named(error: Any, key: str) -> str:
     """The key an error is about: the missing or unknown one below where the error stands."""
-    below = ""
+    below = str(error.instance) if _foreign(error) else ""
     if error.validator == "additionalProperties":
         below = next(k for k in error.instance if k not in error.schema["properties"])
     elif error.validator == "required":
@@ -367,8 +373,8 @@ def _named(error: Any, key: str) -> str:
 def _told(error: Any) -> str:
     value, validator = error.instance, error.validator
     said = f"'{value}'" if isinstance(value, str | int | float) else "this"
-    if validator == "not":
-        return "does not belong to this verb; take it out"
+    if _foreign(error):
+        return f"does not belong to this verb; known are {', '.join(error.validator_value)}"
     if validator == "additionalProperties":
         return f"is unknown; known are {', '.join(error.schema['properties'])}"
     if validator == "required":

@@ -1,37 +1,32 @@
-"""Rules × pages × targets → `Effects`: what the rules make of the lists of one source and one target category."""
+"""Rules × pages × targets → `Effects`: what the rules make of the lists of one source and one target category.
+
+Conditions are worked out once a category, on arrays; pages with the same rules form a class, and what rules allow and
+boost is worked out once a class. No loop runs over products.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from datetime import date
+from typing import Any
 
-from jobs.rules.attributes import Attributes, Bools, Float64, Int32
-from schemas.rules import Rules
+import numpy as np
+
+from jobs.rules.attributes import Attributes, Bools, Codes, Float64, Int32, Int64, within
+from jobs.rules.placement import Entry, Ineligible, Placer, Reason, kinds, nothing, place
+from schemas.rules import EMPTY, SAME, Band, Rule, Rules, fingerprint
 from schemas.taxonomy import Taxonomy
 
-Reason = Literal[
-    "unknown",  # no product of the catalogue
-    "never_pair",  # its category has no slot on the page (never-pairs, the page's own category)
-    "own_page",  # the page itself
-    "own_group",  # a variant of the page's product
-    "department",
-    "blocked",  # by a block of these rules
-    "sold_out",
-    "same_group",  # a variant of it stands in the list already, by a more important rule or an earlier place
-    "no_room",  # no free position below k
-    "own_list",  # a pin, where the page's own list wins
-]
+__all__ = ["Compiled", "Effects", "Ineligible", "Reason", "active", "columns_read", "compiled", "effects", "rule_key",
+           "unplaced"]  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Ineligible:
-    """A pinned or listed item that was dropped, and on how many pages."""
-
-    rule: str
-    item_id: str
-    page_count: int
-    reason: Reason
+_MOST = 1_000_000_000  # micro-units that boosts may add up to: with a score added it stays within int32
+_CENTS = 6  # decimals a band's ends are rounded to, so that 19.90 + 50 % is 29.85 and not a hair below it
+_AT_ONCE = 256  # classes whose boosts are added up together: 40 MB at 20,000 targets
+_COLUMNS = {"tag": "tags", "market": "markets"}  # a condition's or filter's key → the catalogue's column
+_KINDS = ("price", "brand", "department", "season", "market")
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,8 @@ class Effects:
     `allowed` holds blocks and all filters but relative price; stock and departments are not in it. Pins and own lists
     hold eligible rows alone (not blocked, in stock, of a department the page may show, not of the page's group, one a
     group), whatever the filters say: pins and own lists are above filters. On a page with an own list the pins are
-    those that came after it (`fill`), at positions from 0 of the finished list, none where it is not filled.
+    those that came after it (`fill`), at positions from 0 of the finished list, none where it is not filled. A list
+    of which no item is eligible is no list: `own` is False.
     """
 
     klass: Int32  # [N] pages with the same rules (and the same "same" relations) share a class
@@ -58,19 +54,42 @@ class Effects:
     unpriced: int  # pages without a price, to which a relative band was due and is not applied
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """Effects, and what the check wants to know besides."""
+
+    effects: Effects
+    limits: tuple[tuple[str, ...], ...]  # of each class: its block and filter rules
+    moved: Counter[tuple[str, str, int]]  # (winner, loser, position from 0) of pins → pages
+    shadowed: Counter[tuple[str, str]]  # (winner, loser) of own lists → pages
+
+
 def active(rules: Rules, run_date: str) -> Rules:
     """The rules in force on a date."""
-    raise NotImplementedError
+    day = date.fromisoformat(run_date)
+    return Rules.of(r for r in rules.rules if r.on(day)) if rules else EMPTY
 
 
 def columns_read(rules: Rules, run_date: str) -> frozenset[str]:
-    """The `catalog` columns that the rules in force read: price, brand, tags, season, markets, …"""
-    raise NotImplementedError
+    """The `catalog` columns whose values decide which products the rules in force mean, item_id apart.
+
+    Pins and own lists read in_stock, department and group_id too, as every list does.
+    """
+    day = date.fromisoformat(run_date)
+    read: set[str] = set()
+    for rule in rules.rules:
+        if rule.on(day):
+            for part in (rule.source, rule.target, rule.filters):
+                keys = [k for k, v in vars(part).items() if v not in ((), None)]
+                read |= {_COLUMNS.get(k, k) for k in keys if k != "item"}
+    return frozenset(read)
 
 
 def rule_key(rules: Rules, run_date: str) -> str:
     """Fingerprint of the rules in force, dates apart: equal key = same effects for equal columns. "" for none."""
-    raise NotImplementedError
+    day = date.fromisoformat(run_date)
+    on = [r for r in rules.rules if r.on(day)]
+    return fingerprint(on, dates=False) if on else ""
 
 
 def effects(rules: Rules, run_date: str, pages: Attributes, targets: Attributes, may: Bools, k: int) -> Effects | None:
@@ -78,9 +97,204 @@ def effects(rules: Rules, run_date: str, pages: Attributes, targets: Attributes,
 
     `may`: [page's department, product's department], as jobs.complements.tasks.allowed gives it.
     """
-    raise NotImplementedError
+    got = compiled(rules, run_date, pages, targets, may, k)
+    return None if got is None else got.effects
+
+
+@dataclass(frozen=True, eq=False)
+class _Chooser:
+    """A block, filter, boost or bury that meets these pages and targets."""
+
+    rule: Rule
+    on: Bools  # [N]
+    hits: Bools  # [T]
+
+
+def compiled(
+    rules: Rules, run_date: str, pages: Attributes, targets: Attributes, may: Bools, k: int
+) -> Compiled | None:
+    """As `effects`, with what the check reads."""
+    choosers, placers = _meeting(rules, run_date, pages, targets)
+    if not choosers and not placers:
+        return None
+    filters = [c for c in choosers if c.rule.verb == "filter"]
+    priced = ~np.isnan(pages.price)
+    relative = np.zeros(len(pages), dtype=np.bool_)
+    for f in filters:
+        if isinstance(f.rule.filters.price, Band):
+            relative |= f.on
+    same = [_same(filters, kind, pages)[:, None] for kind in ("brand", "department", "season")]
+    bits = np.packbits(np.array([c.on for c in choosers], np.bool_).reshape(len(choosers), -1), axis=0).T
+    klass, first, _ = kinds(np.column_stack([bits, (relative & priced)[:, None], *same]))
+    n_classes = len(first)
+
+    allowed = ~_blocked([c for c in choosers if c.rule.verb == "block"], first, len(targets))
+    blocked = ~allowed
+    low, high = np.full(len(pages), -np.inf), np.full(len(pages), np.inf)
+    ends = np.full((n_classes, 2), np.nan)  # of the relative band
+    passing = _Passing(pages, targets)
+    for c in np.flatnonzero(np.any([f.on[first] for f in filters], axis=0)) if filters else ():
+        page = int(first[c])
+        passes, band = _filtered([f for f in filters if f.on[page]], passing, page)
+        allowed[c] &= passes
+        if band is not None:
+            ends[c] = band.low, band.high
+    bound = ~np.isnan(ends[klass, 0])
+    for side, out in enumerate((low, high)):
+        out[bound] = np.round(pages.price[bound] * (1 + ends[klass[bound], side]), _CENTS)
+    placed = place(placers, pages, targets, blocked, klass.astype(np.int32), may, k) if placers else nothing(len(pages))
+    limits = [c for c in choosers if c.rule.verb in ("block", "filter")]
+    found = Effects(
+        klass.astype(np.int32), allowed, _boosted(choosers, first, len(targets)), low, high,
+        placed.pin_row, placed.pin_at, placed.own_row, placed.own, placed.fill,
+        placed.ineligible(), int((relative & ~priced).sum()),
+    )  # fmt: skip
+    named = tuple(tuple(c.rule.name for c in limits if c.on[page]) for page in first)
+    return Compiled(found, named, placed.moved, placed.shadowed)
+
+
+def _meeting(
+    rules: Rules, run_date: str, pages: Attributes, targets: Attributes
+) -> tuple[list[_Chooser], list[Placer]]:
+    """The rules in force that meet a page and a target, by rank."""
+    day = date.fromisoformat(run_date)
+    choosers: list[_Chooser] = []
+    placers: list[Placer] = []
+    for rule in rules.by_rank():
+        if not rule.on(day):
+            continue
+        if rule.items:
+            entries = tuple(Entry(i, row) for i in rule.items if (row := targets.row(i)) >= 0)
+            if entries and (on := pages.matching(rule.source)).any():
+                placers.append(Placer(rule, entries, on))
+        elif (on := pages.matching(rule.source)).any() and (hits := targets.matching(rule.target)).any():
+            choosers.append(_Chooser(rule, on, hits))
+    return choosers, placers
+
+
+def _same(filters: Sequence[_Chooser], kind: str, pages: Attributes) -> Int64:
+    """[N] the page's own value where a filter asks for the same one, else -1."""
+    asked = np.zeros(len(pages), dtype=np.bool_)
+    for f in filters:
+        if getattr(f.rule.filters, kind) == SAME:
+            asked |= f.on
+    column = getattr(pages, kind)
+    return np.where(asked, column.codes if isinstance(column, Codes) else column, -1).astype(np.int64)
+
+
+def _by_pattern(choosers: Sequence[_Chooser], first: Int64) -> tuple[Int64, Bools]:
+    """Classes that meet the same of these rules: each class' pattern, and the rules on of each pattern."""
+    on = np.array([c.on[first] for c in choosers], dtype=np.bool_).T
+    pattern, at, _ = kinds(np.packbits(on, axis=1))
+    return pattern, on[at]
+
+
+def _blocked(blocks: Sequence[_Chooser], first: Int64, n_targets: int) -> Bools:
+    """[C, T]"""
+    if not blocks:
+        return np.zeros((len(first), n_targets), dtype=np.bool_)
+    pattern, on = _by_pattern(blocks, first)
+    hits = np.array([b.hits for b in blocks], dtype=np.float32)
+    out: Bools = ((on.astype(np.float32) @ hits) > 0)[pattern]
+    return out
+
+
+def _boosted(choosers: Sequence[_Chooser], first: Int64, n_targets: int) -> Int32:
+    """[C, T] micro-units. Whole numbers far below 2⁵³, so the sums in float64 are exact."""
+    some = [c for c in choosers if c.rule.verb in ("boost", "bury")]
+    if not some:
+        return np.broadcast_to(np.int32(0), (len(first), n_targets))
+    pattern, on = _by_pattern(some, first)
+    amounts = np.array([c.rule.amount if c.rule.verb == "boost" else -c.rule.amount for c in some], np.float64)
+    hits = np.array([c.hits for c in some], dtype=np.float64) * amounts[:, None]
+    sums = np.empty((len(on), n_targets), dtype=np.int32)
+    for start in range(0, len(on), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        sums[part] = np.clip(on[part].astype(np.float64) @ hits, -_MOST, _MOST)
+    return np.broadcast_to(sums, (len(first), n_targets)) if len(on) == 1 else sums[pattern]
+
+
+class _Passing:
+    """The targets that one filter lets pass; worked out once for each value it asks for."""
+
+    def __init__(self, pages: Attributes, targets: Attributes) -> None:
+        self.pages, self.targets = pages, targets
+        self._known: dict[Any, Bools] = {}
+
+    def of(self, kind: str, asked: Any, page: int) -> Bools | None:
+        """None where the filter is for the page's own value and the page has none."""
+        if asked == SAME:
+            own = getattr(self.pages, kind)
+            if isinstance(own, Codes):
+                if (code := int(own.codes[page])) < 0:
+                    return None
+                asked = (own.names[code],)
+            else:
+                asked = int(own[page])
+        key = (kind, asked)
+        if key not in self._known:
+            self._known[key] = self._work_out(kind, asked)
+        return self._known[key]
+
+    def _work_out(self, kind: str, asked: Any) -> Bools:
+        t = self.targets
+        if kind == "price":
+            return within(t.price, asked)
+        if kind == "market":
+            return t.markets.among(asked) | t.markets.empty
+        if kind == "department":
+            return np.equal(t.department, asked) if isinstance(asked, int) else t.department_among(asked)
+        column: Codes = getattr(t, kind)
+        return column.among(asked)
+
+
+def _filtered(filters: Sequence[_Chooser], passing: _Passing, page: int) -> tuple[Bools, Band | None]:
+    """What a page's filters (by rank) leave of the targets, and the relative price band that holds besides.
+
+    Of a kind the first filter that is for a target decides. A relative band is for whole slots; where it comes after
+    a price filter for some of the targets, both hold for those.
+    """
+    passes = np.ones(len(passing.targets), dtype=np.bool_)
+    band: Band | None = None
+    for kind in _KINDS:
+        undecided = np.ones(len(passing.targets), dtype=np.bool_)
+        for f in filters:
+            asked = getattr(f.rule.filters, kind)
+            if asked is None:
+                continue
+            if isinstance(asked, Band):
+                if np.isnan(passing.pages.price[page]):
+                    continue  # nothing to be relative to: the next price filter holds
+                band = asked
+                break
+            good = passing.of(kind, asked, page)
+            if good is None:
+                continue
+            passes &= good | ~(f.hits & undecided)
+            undecided &= ~f.hits
+            if not undecided.any():
+                break
+    return passes, band
 
 
 def unplaced(rules: Rules, run_date: str, all_: Mapping[str, Attributes], taxonomy: Taxonomy) -> tuple[Ineligible, ...]:
-    """Pinned and listed items that no pair of categories sees: unknown ones, and pages without a slot for them."""
-    raise NotImplementedError
+    """Pinned and listed items of rules in force that `effects` cannot report, as no pair of categories sees them.
+
+    `unknown`: no product. `never_pair`: pages without a slot for it; told where the rule names its pages by item or
+    category, or where no page has one (a pin for all pages is not for those that cannot show it).
+    """
+    out: list[Ineligible] = []
+    for rule in active(rules, run_date).rules:
+        if not rule.items:
+            continue
+        pages = {c: int(a.matching(rule.source).sum()) for c, a in all_.items()}
+        for item in rule.items:
+            homes = [c for c, a in all_.items() if a.row(item) >= 0]
+            if not homes:
+                out.append(Ineligible(rule.name, item, sum(pages.values()), "unknown"))
+                continue
+            without = sum(n for c, n in pages.items() if not set(homes) & set(taxonomy.targets[c]))
+            named = rule.source.item or rule.source.category
+            if without and (named or without == sum(pages.values())):
+                out.append(Ineligible(rule.name, item, without, "never_pair"))
+    return tuple(out)
