@@ -236,11 +236,6 @@ def titles(root: Path) -> dict[str, str]:
     return found
 
 
-def semantic_categories(root: Path) -> set[str]:
-    """Semantic categories of all items, as the files name them. Raises OutfitsError."""
-    return {semantic for _, semantic, _, _ in _metadata(root) if semantic}
-
-
 def _lost(outfits: Outfits, name: str) -> str:
     """How many of a kind were left out, and why."""
     found = ((k.removeprefix(f"{name}: "), n) for k, n in outfits.left_out.items() if k.startswith(f"{name}: "))

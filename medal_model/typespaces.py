@@ -13,7 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from medal_model.outfits import OutfitsError, semantic_categories
+from medal_model.outfits import OutfitsError
 
 NAME = "typespaces.p"
 MAX_BYTES = 1_000_000  # 66 pairs are 2 kB
@@ -25,17 +25,16 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARK = object()
 
 
-def typespaces(root: Path, variant: str, known: Collection[str] | None = None) -> tuple[tuple[str, str], ...] | None:
+def typespaces(root: Path, variant: str, known: Collection[str]) -> tuple[tuple[str, str], ...] | None:
     """Pairs of semantic categories in the file's order; None where the variant has no such file.
 
-    `known` are the semantic categories of the folder's items (`Outfits.semantic`); without them its metadata is read
-    for them. Raises OutfitsError naming the file: see `read_typespaces`; a category that no item of the folder has.
+    `known` are the semantic categories of the folder's items (`Outfits.semantic`). Raises OutfitsError naming the file:
+    see `read_typespaces`; a category that no item of the folder has.
     """
     path = root / variant / NAME
     if not path.exists():
         return None
     pairs = read_typespaces(path)
-    known = semantic_categories(root) if known is None else known
     for n, pair in enumerate(pairs):
         if unknown := [c for c in pair if c not in known]:
             raise OutfitsError(f"{path}: pair {n}: no item is of category {unknown[0]!r}; known are {sorted(known)}")

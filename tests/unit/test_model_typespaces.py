@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from pathlib import Path
 
@@ -102,31 +101,10 @@ def test_damage_and_other_shapes_are_refused_in_one_line(data: bytes, said: str,
     assert len(str(e.value)) < len(str(path)) + 300
 
 
-def _folder(root: Path, *semantic: str) -> Path:
-    items = {str(n): {"category_id": "1", "semantic_category": s} for n, s in enumerate(semantic)}
-    (root / "polyvore_item_metadata.json").write_text(json.dumps(items))
-    (root / "categories.csv").write_text("1,thing,shoes\n")
-    (root / "disjoint").mkdir()
-    return root
-
-
-def test_pairs_are_checked_against_the_folder_they_belong_to(tmp_path: Path) -> None:
-    root = _folder(tmp_path, "bags", "")  # the second item's category comes from categories.csv
-    assert typespaces(root, "disjoint") is None
-    (root / "disjoint" / "typespaces.p").write_bytes(SECOND)
-    assert typespaces(root, "disjoint") == PAIRS
-
-
-def test_categories_that_are_known_are_not_read_again(tmp_path: Path) -> None:
-    (tmp_path / "disjoint").mkdir()  # and no metadata beside it
+def test_pairs_are_checked_against_the_categories_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "disjoint").mkdir()
+    assert typespaces(tmp_path, "disjoint", {"bags", "shoes"}) is None
     (tmp_path / "disjoint" / "typespaces.p").write_bytes(SECOND)
     assert typespaces(tmp_path, "disjoint", {"bags", "shoes"}) == PAIRS
-    with pytest.raises(OutfitsError, match="no item is of category 'bags'"):
-        typespaces(tmp_path, "disjoint", {"shoes"})
-
-
-def test_a_category_that_no_item_has_is_named(tmp_path: Path) -> None:
-    root = _folder(tmp_path, "shoes", "hats")
-    (root / "disjoint" / "typespaces.p").write_bytes(SECOND)
     with pytest.raises(OutfitsError, match=r"typespaces.p: pair 0: no item is of category 'bags'; known are \['hats'"):
-        typespaces(root, "disjoint")
+        typespaces(tmp_path, "disjoint", {"shoes", "hats"})
