@@ -205,14 +205,18 @@ def _method(evaluation: Evaluation) -> list[str]:
     medal = evaluation.lines[0]
     seeds: dict[tuple[int, ...], list[str]] = {}
     for x in evaluation.lines:
-        seeds.setdefault(x.seeds, []).append(x.name)
+        if x.seeds:
+            seeds.setdefault(x.seeds, []).append(x.name)
     out = [
         "FITB: the answer with the highest mean score against the question's items; k tied at the top count 1/k. AUC:"
         " an outfit's score is the mean over its item pairs; ties count a half.",
         "Intervals: bootstrap of questions, outfits or queries (2,000 draws); with several seeds also of seeds, see"
         " `medal_model/intervals.py`. Differences are paired: both scorers on the same resample.",
-        "Training seeds: " + "; ".join(f"{_list(s)} for {_names(names)}" for s, names in seeds.items() if s) + ".",
     ]
+    if seeds:
+        out.append(
+            "Training seeds: " + "; ".join(f"{_list(s)} for {_names(names)}" for s, names in seeds.items()) + "."
+        )
     units = {k: i.units for k, i in medal.figures.items() if not _is_retrieval(k)}
     out.append("Units: " + ", ".join(f"{n:,} in {_title(k)}" for k, n in units.items()) + ".")
     for name, p in evaluation.pools.items():

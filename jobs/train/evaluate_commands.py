@@ -133,11 +133,12 @@ def register(app: typer.Typer) -> None:
         with faults():
             from medal_model.config import read_config
             from medal_model.features import Extractor
-            from medal_model.outfits import OutfitsError
+            from medal_model.outfits import check_askable
             from medal_model.recipe import spec_of
             from medal_model.settings_file import ConfigError
             from medal_model.study import ABLATIONS, Plan, run_study
             from medal_model.study_inputs import More, read_variant
+            from medal_model.training import pick_device
             from schemas.taxonomy import load_taxonomy
 
             writable("--out", out, "folder")
@@ -160,18 +161,15 @@ def register(app: typer.Typer) -> None:
                 None if harvest is None else images_of(harvest),
                 tuple(features_of or ()),
             )
-            extractor = Extractor(spec_of(settings), settings.input_size, settings.trim)
+            device = pick_device(settings.device)
+            extractor = Extractor(spec_of(settings), settings.input_size, settings.trim, device)
             where, inputs = images or images_of(outfits), {}
             for name in names:
                 found = read(outfits, name, category.category, strict=strict)
+                check_askable(found, ("valid", part))
                 inputs[name] = read_variant(found, where, extractor, cache, more, say)
             changed = {**ABLATIONS, **more.ablations()} if ablations else more.ablations()
-            try:
-                evaluation = run_study(inputs, category.categories, settings, plan.like(settings), changed, say=say)
-            except ValueError as e:
-                if type(e) is not ValueError:
-                    raise
-                raise OutfitsError(f"{outfits}: {part}: {e}") from e
+            evaluation = run_study(inputs, category.categories, settings, plan.like(settings), changed, say=say)
             _write(out, evaluation)
         show(f"MEDAL on {part}", evaluation, strict=strict)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from jobs.errors import DataError, SettingsError
+from medal_model.outfits import VARIANTS
 
 if TYPE_CHECKING:
     from medal_model.config import TrainConfig
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 DEFAULT_CACHE = Path("var/cache/features")
 DEFAULT_WORK = Path("var/training")
-VARIANTS = ("nondisjoint", "disjoint")
 STRICT_NOTE = "Of valid and test, what shares an item with train is left out (--strict-disjoint)."
 
 OutfitsDir = Annotated[Path, typer.Option("--outfits", help="Folder in the layout of the Polyvore Outfits download.")]
@@ -131,7 +131,7 @@ def read(
     outfits = read_outfits(folder, variant, category, suffix)
     if strict:
         outfits = strict_disjoint(outfits)
-    pairs = typespaces(folder, variant)
+    pairs = typespaces(folder, variant, outfits.semantic)
     notes = [f"{n} items dropped: {why}" for why, n in outfits.dropped.items()]
     notes += [f"{n} left out of {why}" for why, n in outfits.left_out.items()]
     notes += [] if pairs is None else [f"typespaces.p: {len(pairs)} pairs; here every pair of categories has a mask"]
@@ -144,8 +144,9 @@ def fill_cache(outfits: Outfits, images: Path, config: TrainConfig, cache: Path)
     """Features of all items into the cache, by this process alone. Raises OutfitsError, BackboneError."""
     from medal_model.features import Extractor
     from medal_model.recipe import read_gallery, spec_of
+    from medal_model.training import pick_device
 
-    extractor = Extractor(spec_of(config), config.input_size, config.trim)
+    extractor = Extractor(spec_of(config), config.input_size, config.trim, pick_device(config.device))
     read_gallery(outfits, images, extractor, cache, lambda line: None, False)
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from medal_model.harvest.detections import HarvestError
 from medal_model.harvest.questions import Outfit, Questions
+from medal_model.outfits import VARIANTS
 
 MARKER = "harvest.json"
 PROVENANCE = "provenance.jsonl"
-VARIANTS = ("nondisjoint", "disjoint")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 
 

@@ -111,6 +111,13 @@ def test_the_table_says_what_medal_is_not_above(study: Evaluation) -> None:
     assert verdict(turned)[0] == "MEDAL is above every baseline in FITB and AUC."
 
 
+def test_seeds_are_told_where_something_was_trained(study: Evaluation) -> None:
+    untrained = replace(study, lines=tuple(replace(x, seeds=()) for x in study.lines))
+    for page in (to_markdown, to_html):
+        assert "Training seeds: 0, 1 and 2 for MEDAL and student instead of teacher; 0 for " in page(study)
+        assert "Training seeds" not in page(untrained)
+
+
 def test_the_best_of_each_column_is_bold_and_medals_row_is_marked(study: Evaluation) -> None:
     rows = [r for r in to_markdown(study).split("## Retrieval")[0].splitlines() if r.startswith("| ")][2:]
     assert rows[0].startswith("| **▸ MEDAL**")
