@@ -59,7 +59,7 @@ class Compiled:
     """Effects, and what the check wants to know besides."""
 
     effects: Effects
-    limits: tuple[tuple[str, ...], ...]  # of each class: its block and filter rules
+    limits: tuple[tuple[str, ...], ...]  # of each class: its block and filter rules that keep any target away
     moved: Counter[tuple[str, str, int]]  # (winner, loser, position from 0) of pins → pages
     shadowed: Counter[tuple[str, str]]  # (winner, loser) of own lists → pages
 
@@ -124,7 +124,7 @@ def compiled(
         if isinstance(f.rule.filters.price, Band):
             relative |= f.on
     same = [_same(filters, kind, pages)[:, None] for kind in ("brand", "department", "season")]
-    bits = np.packbits(np.array([c.on for c in choosers], np.bool_).reshape(len(choosers), -1), axis=0).T
+    bits = np.packbits(np.array([c.on for c in choosers], np.bool_).reshape(len(choosers), len(pages)), axis=0).T
     klass, first, _ = kinds(np.column_stack([bits, (relative & priced)[:, None], *same]))
     n_classes = len(first)
 
@@ -133,17 +133,19 @@ def compiled(
     low, high = np.full(len(pages), -np.inf), np.full(len(pages), np.inf)
     ends = np.full((n_classes, 2), np.nan)  # of the relative band
     passing = _Passing(pages, targets)
-    for c in np.flatnonzero(np.any([f.on[first] for f in filters], axis=0)) if filters else ():
-        page = int(first[c])
-        passes, band = _filtered([f for f in filters if f.on[page]], passing, page)
-        allowed[c] &= passes
-        if band is not None:
-            ends[c] = band.low, band.high
+    for kind in _KINDS:
+        some = [f for f in filters if getattr(f.rule.filters, kind) is not None]
+        for c in np.flatnonzero(np.any([f.on[first] for f in some], axis=0)) if some else ():
+            page = int(first[c])
+            passes, band = passing.all([f for f in some if f.on[page]], kind, page)
+            allowed[c] &= passes
+            if band is not None:
+                ends[c] = band.low, band.high
     bound = ~np.isnan(ends[klass, 0])
     for side, out in enumerate((low, high)):
         out[bound] = np.round(pages.price[bound] * (1 + ends[klass[bound], side]), _CENTS)
     placed = place(placers, pages, targets, blocked, klass.astype(np.int32), may, k) if placers else nothing(len(pages))
-    limits = [c for c in choosers if c.rule.verb in ("block", "filter")]
+    limits = [c for c in choosers if c.rule.verb == "block" or (c.rule.verb == "filter" and passing.limits(c))]
     found = Effects(
         klass.astype(np.int32), allowed, _boosted(choosers, first, len(targets)), low, high,
         placed.pin_row, placed.pin_at, placed.own_row, placed.own, placed.fill,
@@ -215,28 +217,61 @@ def _boosted(choosers: Sequence[_Chooser], first: Int64, n_targets: int) -> Int3
 
 
 class _Passing:
-    """The targets that one filter lets pass; worked out once for each value it asks for."""
+    """Which targets the filters of one kind let pass on a page; worked out once for pages that are alike."""
 
     def __init__(self, pages: Attributes, targets: Attributes) -> None:
         self.pages, self.targets = pages, targets
-        self._known: dict[Any, Bools] = {}
+        self._all: dict[Any, tuple[Bools, Band | None]] = {}
+        self._one: dict[Any, Bools] = {}
 
-    def of(self, kind: str, asked: Any, page: int) -> Bools | None:
-        """None where the filter is for the page's own value and the page has none."""
-        if asked == SAME:
-            own = getattr(self.pages, kind)
-            if isinstance(own, Codes):
-                if (code := int(own.codes[page])) < 0:
-                    return None
-                asked = (own.names[code],)
-            else:
-                asked = int(own[page])
-        key = (kind, asked)
-        if key not in self._known:
-            self._known[key] = self._work_out(kind, asked)
-        return self._known[key]
+    def all(self, filters: Sequence[_Chooser], kind: str, page: int) -> tuple[Bools, Band | None]:
+        """What filters of a kind (by rank) leave of the targets, and the relative price band that holds besides.
 
-    def _work_out(self, kind: str, asked: Any) -> Bools:
+        The first filter that is for a target decides. A relative band is for whole slots; where it comes after a
+        price filter for some of the targets, both hold for those.
+        """
+        asked = [(f, self._asked(getattr(f.rule.filters, kind), kind, page)) for f in filters]
+        key = (kind, *((f.rule.name, value) for f, value in asked))
+        if key not in self._all:
+            self._all[key] = self._settle(kind, asked)
+        return self._all[key]
+
+    def _settle(self, kind: str, asked: Sequence[tuple[_Chooser, Any]]) -> tuple[Bools, Band | None]:
+        passes = np.ones(len(self.targets), dtype=np.bool_)
+        undecided = np.ones(len(self.targets), dtype=np.bool_)
+        for f, value in asked:
+            if value is None:
+                continue  # the page has nothing to be the same as or relative to: the next filter holds
+            if isinstance(value, Band):
+                return passes, value
+            if (kind, value) not in self._one:
+                self._one[kind, value] = self._passing(kind, value)
+            passes &= self._one[kind, value] | ~(f.hits & undecided)
+            undecided &= ~f.hits
+            if not undecided.any():
+                break
+        return passes, None
+
+    def _asked(self, asked: Any, kind: str, page: int) -> Any:
+        """What a filter asks for on this page: values, a range, a band, a place in the taxonomy; None for nothing."""
+        if isinstance(asked, Band):
+            return None if np.isnan(self.pages.price[page]) else asked
+        if asked != SAME:
+            return asked
+        own = getattr(self.pages, kind)
+        if not isinstance(own, Codes):
+            return int(own[page])
+        code = int(own.codes[page])
+        return (own.names[code],) if code >= 0 else None
+
+    def limits(self, f: _Chooser) -> bool:
+        """Is there a target that the filter may keep away?"""
+        asked = {k: v for k in _KINDS if (v := getattr(f.rule.filters, k)) is not None}
+        return any(
+            v == SAME or isinstance(v, Band) or bool((f.hits & ~self._passing(k, v)).any()) for k, v in asked.items()
+        )
+
+    def _passing(self, kind: str, asked: Any) -> Bools:
         t = self.targets
         if kind == "price":
             return within(t.price, asked)
@@ -246,35 +281,6 @@ class _Passing:
             return np.equal(t.department, asked) if isinstance(asked, int) else t.department_among(asked)
         column: Codes = getattr(t, kind)
         return column.among(asked)
-
-
-def _filtered(filters: Sequence[_Chooser], passing: _Passing, page: int) -> tuple[Bools, Band | None]:
-    """What a page's filters (by rank) leave of the targets, and the relative price band that holds besides.
-
-    Of a kind the first filter that is for a target decides. A relative band is for whole slots; where it comes after
-    a price filter for some of the targets, both hold for those.
-    """
-    passes = np.ones(len(passing.targets), dtype=np.bool_)
-    band: Band | None = None
-    for kind in _KINDS:
-        undecided = np.ones(len(passing.targets), dtype=np.bool_)
-        for f in filters:
-            asked = getattr(f.rule.filters, kind)
-            if asked is None:
-                continue
-            if isinstance(asked, Band):
-                if np.isnan(passing.pages.price[page]):
-                    continue  # nothing to be relative to: the next price filter holds
-                band = asked
-                break
-            good = passing.of(kind, asked, page)
-            if good is None:
-                continue
-            passes &= good | ~(f.hits & undecided)
-            undecided &= ~f.hits
-            if not undecided.any():
-                break
-    return passes, band
 
 
 def unplaced(rules: Rules, run_date: str, all_: Mapping[str, Attributes], taxonomy: Taxonomy) -> tuple[Ineligible, ...]:
