@@ -19,7 +19,7 @@ from jobs.rules.attributes import Attributes, Bools
 from jobs.rules.choices import choices
 from jobs.rules.compile import Compiled, active, compiled, unplaced
 from jobs.rules.placement import Ineligible, Reason
-from schemas.rules import Rule, Rules
+from schemas.rules import Range, Rule, Rules
 from schemas.taxonomy import Taxonomy
 
 _VALUES = {"brand": "brand", "product_type": "product_type", "season": "season", "tag": "tags", "market": "markets"}
@@ -169,10 +169,15 @@ def _never(rules: Rules, all_: Mapping[str, Attributes], taxonomy: Taxonomy) -> 
 
 
 def _idle(rule: Rule, side: str, why: str) -> Finding:
-    condition = getattr(rule, side)
-    values = {k: v for k, v in vars(condition).items() if v not in ((), None)}
-    shown = ", ".join(f"{k} {' | '.join(v) if isinstance(v, tuple) else v}" for k, v in values.items())
+    shown = ", ".join(f"{k} {_said(v)}" for k, v in vars(getattr(rule, side)).items() if v not in ((), None))
     return Finding("warning", rule.name, side, f"({shown or 'all'})", f"the rule never matches: {why}; widen it")
+
+
+def _said(value: tuple[str, ...] | Range) -> str:
+    if isinstance(value, tuple):
+        return " | ".join(value)
+    ends = (("at least", value.min), ("at most", value.max))
+    return ", ".join(f"{word} {end:g}" for word, end in ends if end is not None)
 
 
 # --- pins ------------------------------------------------------------------------------------------------------
