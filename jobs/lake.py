@@ -154,6 +154,7 @@ class Lake:
                 rows.select(spec.schema.names).cast(spec.schema),
                 mode=mode,
                 predicate=predicate if exists else None,
+                schema_mode="merge" if exists else None,  # a table may be older than a column of its contract
                 partition_by=list(spec.partition_by) or None if not exists else None,
                 configuration=None if exists else _RETENTION,
                 storage_options=self.storage_options,

@@ -21,10 +21,13 @@ from jobs.catalog.snapshot import Rejection, Snapshot, fingerprint_of, take_snap
 from jobs.errors import DataError, SettingsError
 from jobs.lake import NO_TABLE, Lake
 from jobs.lease import Lease, held
+from jobs.rules.compile import rule_key
+from jobs.rules.files import keep, load
 from jobs.runs import Inputs, Manifest, RunId, RunPlan, parse_date, scope_of
 from jobs.settings import Settings
 from jobs.stage import fault, log, open_lake, taxonomy_of
 from medal_model.export import TeacherError, TeacherHeader, read_header
+from schemas.rules import Rules
 from schemas.tables import REJECTED_ROWS
 from schemas.taxonomy import Taxonomy
 
@@ -56,6 +59,7 @@ class Resolved:
     header: TeacherHeader
     taxonomy: Taxonomy
     taxonomy_path: str | None
+    rules: Rules
     settings_fingerprint: str
     categories: tuple[str, ...]
     versions: dict[str, int]
@@ -75,6 +79,7 @@ def resolve(request: PlanRequest, settings: Settings, lake: Lake) -> Resolved:
     """Read the inputs of a plan. Raises SettingsError or DataError naming what is wrong with them."""
     request = replace(request, run_date=parse_date(request.run_date))
     taxonomy = taxonomy_of(settings)
+    rules = load(settings.rules)
     try:
         header = read_header(request.teacher)
     except TeacherError as e:
@@ -98,6 +103,7 @@ def resolve(request: PlanRequest, settings: Settings, lake: Lake) -> Resolved:
         header,
         taxonomy,
         str(settings.taxonomy) if settings.taxonomy else None,
+        rules,
         settings.fingerprint(),
         categories,
         {t: lake.version(t) for t in _PLANNED_TABLES},
@@ -109,7 +115,12 @@ def decide(r: Resolved) -> Decision:
     """The run these inputs mean. Pure."""
     q = r.request
     inputs = Inputs(
-        r.snapshot.fingerprint, r.header.model_version, r.taxonomy.fingerprint, r.settings_fingerprint, q.categories
+        r.snapshot.fingerprint,
+        r.header.model_version,
+        r.taxonomy.fingerprint,
+        r.settings_fingerprint,
+        q.categories,
+        rule_key(r.rules, q.run_date),
     )
     last = r.prior[-1].plan if r.prior else None
     if last is not None and last.inputs.fingerprint() == inputs.fingerprint() and not q.recompute:
@@ -181,6 +192,7 @@ def plan_run(
     version = write_snapshot(lake, snapshot.rows, run)
     fault(settings, "plan.snapshot_committed")
     plan = replace(plan, versions={**plan.versions, "catalog": version})
+    keep(lake, plan.run_id, resolved.rules)
     lake.save_manifest(Manifest(plan))
     return replace(decision, plan=plan)
 
@@ -273,7 +285,7 @@ def _why(last: RunPlan | None, inputs: Inputs, recompute: bool) -> str:
         return "asked to recompute"
     changed = [
         name
-        for name in ("catalog", "model_version", "taxonomy", "settings")
+        for name in ("catalog", "model_version", "taxonomy", "settings", "rules")
         if getattr(last.inputs, name) != getattr(inputs, name)
     ]
     return f"{', '.join(changed).replace('_', ' ')} changed since {last.run_id}"

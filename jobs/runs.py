@@ -61,6 +61,7 @@ class Inputs:
     taxonomy: str
     settings: str
     categories: tuple[str, ...] | None = None  # source categories asked for; None = all
+    rules: str = ""  # fingerprint of the merchandising rules in force on the run date; "" for none
 
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()

@@ -106,6 +106,8 @@ class Settings(BaseSettings):
     """The shop's; `run_date` is a date in it."""
     taxonomy: Path | None = None
     """A taxonomy of the shop's own; none means `schemas/taxonomy.yaml`."""
+    rules: Path | None = None
+    """The shop's merchandising rules (rules.yaml, docs/rules.md); none means no rules."""
     public_url: str = "http://127.0.0.1:8765"
     """Where `medal serve` is reached; printed in summaries."""
     fault: str | None = None

@@ -18,8 +18,10 @@ VISUAL_DIM = 96  # the first dimensions; the remaining 32 are colour
 CATALOG_REQUIRED: tuple[str, ...] = ("item_id", "category", "image")
 CATALOG_OPTIONAL: tuple[str, ...] = (
     "title", "product_type", "department", "age_group", "brand", "group_id",
-    "price", "currency", "availability", "updated_at",
+    "price", "currency", "availability", "updated_at", "season", "tags", "markets",
 )  # fmt: skip
+
+MANY = "|"  # between the values of tags and markets in a CSV; in Parquet a list<string> will do as well
 
 AVAILABILITY = ("in_stock", "out_of_stock", "preorder", "backorder")
 IN_STOCK = ("in_stock", "preorder", "backorder")  # may be shown as a complement
@@ -61,6 +63,9 @@ CATALOG = Table(
             _s("availability", False),
             pa.field("in_stock", pa.bool_(), nullable=False),
             _s("updated_at"),
+            _s("season"),
+            pa.field("tags", pa.list_(pa.string())),  # null = none
+            pa.field("markets", pa.list_(pa.string())),  # where it is sold; null = everywhere
         ]
     ),
     ("snapshot", "item_id"),

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.errors import DataError, SettingsError
-from schemas.tables import CATALOG_OPTIONAL, CATALOG_REQUIRED
+from schemas.tables import CATALOG_OPTIONAL, CATALOG_REQUIRED, MANY
 
 RawRow = Mapping[str, str]
 BAD_CELLS = "__bad_cells__"  # key under which a row says that its number of cells is wrong
@@ -86,6 +86,8 @@ def _parquet(path: Path) -> Iterator[RawRow]:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, list):
+        return MANY.join(t for v in value if v is not None and (t := _text(v)))
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()

@@ -15,11 +15,13 @@ import pyarrow as pa
 
 from jobs.catalog.images import FolderImages, ImageAddressError
 from jobs.catalog.reader import BAD_CELLS, RawRow
-from schemas.tables import AVAILABILITY, CATALOG, IN_STOCK
+from schemas.tables import AVAILABILITY, CATALOG, IN_STOCK, MANY
 from schemas.taxonomy import Taxonomy, fold
 
 _CURRENCY = re.compile(r"^[A-Z]{3}$")
 _MAX_ID = 200
+# Columns the contract did not always have: where they are empty a snapshot keeps the fingerprint it had before.
+_LATER = ("season", "tags", "markets")
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def fingerprint_of(rows: pa.Table, rejected: Iterable[Rejection] = ()) -> str:
     h = hashlib.sha256()
     for batch in rows.drop_columns(["snapshot"]).to_batches(max_chunksize=8192):
         for r in batch.to_pylist():
+            r = {k: v for k, v in r.items() if v is not None or k not in _LATER}
             h.update(json.dumps(r, sort_keys=True, ensure_ascii=False).encode())
     for x in rejected:
         h.update(f"{x.row}\0{x.field}\0{x.value}\0{x.reason}".encode())
@@ -158,7 +161,15 @@ def _product(
         "availability": availability,
         "in_stock": availability in IN_STOCK,
         "updated_at": row.get("updated_at"),
+        "season": row.get("season"),
+        "tags": _many(row.get("tags")),
+        "markets": _many(row.get("markets")),
     }
+
+
+def _many(text: str | None) -> list[str] | None:
+    """Values between bars, in the catalogue's order, each once; None where there is none."""
+    return list(dict.fromkeys(v for part in (text or "").split(MANY) if (v := part.strip()))) or None
 
 
 def _price(text: str | None) -> float | None:

@@ -12,7 +12,7 @@ import pytest
 
 from jobs.catalog.images import FolderImages
 from jobs.catalog.reader import read_catalog
-from jobs.catalog.snapshot import Snapshot, take_snapshot
+from jobs.catalog.snapshot import Snapshot, fingerprint_of, take_snapshot
 from jobs.errors import DataError, SettingsError
 from schemas.taxonomy import load_taxonomy
 
@@ -83,6 +83,12 @@ def test_a_row_that_breaks_the_contract_is_rejected(
         ({"age_group": "toddler"}, "department", "kids"),
         ({"price": "19.90", "currency": "EUR"}, "price", 19.9),
         ({"image": "gone.jpg"}, "source_fingerprint", None),
+        ({"season": " Summer 26 "}, "season", "Summer 26"),
+        ({}, "season", None),
+        ({"tags": "New | eco|New||"}, "tags", ["New", "eco"]),
+        ({"tags": " | "}, "tags", None),
+        ({"markets": "DE|AT"}, "markets", ["DE", "AT"]),
+        ({}, "markets", None),
     ],
 )
 def test_a_value_is_understood(tmp_path: Path, change: dict[str, str], column: str, value: object) -> None:
@@ -161,6 +167,28 @@ def test_parquet_and_csv_give_the_same_snapshot(tmp_path: Path) -> None:
     from_parquet = take_snapshot(raw, "2026-01-01", TAXONOMY, FolderImages(tmp_path))
     assert from_parquet.rows == from_csv.rows
     assert from_parquet.fingerprint == from_csv.fingerprint
+
+
+def test_lists_in_parquet_are_those_between_bars(tmp_path: Path) -> None:
+    from_csv = snapshot(tmp_path, [{**GOOD, "tags": "a|b"}, {**GOOD, "item_id": "b2", "markets": "DE"}])
+    table = pa.Table.from_pylist(
+        [{**GOOD, "tags": ["a", None, " b "]}, {**GOOD, "item_id": "b2", "tags": [], "markets": ["DE"]}],
+        schema=pa.schema(
+            [*((n, pa.string()) for n in GOOD), *((n, pa.list_(pa.string())) for n in ("tags", "markets"))]
+        ),
+    )
+    pq.write_table(table, tmp_path / "c.parquet")
+    got = take_snapshot(read_catalog(tmp_path / "c.parquet"), "2026-01-01", TAXONOMY, FolderImages(tmp_path))
+    assert got.rows == from_csv.rows
+
+
+def test_columns_that_came_later_change_no_fingerprint_where_they_are_empty(tmp_path: Path) -> None:
+    os.utime(tmp_path, ns=(1, 1))
+    got = snapshot(tmp_path, [GOOD]).rows
+    before = got.drop_columns(["season", "tags", "markets"])
+    assert fingerprint_of(got) == fingerprint_of(before)
+    tagged = snapshot(tmp_path, [{**GOOD, "tags": "x"}])
+    assert fingerprint_of(tagged.rows) != fingerprint_of(got)
 
 
 def from_names(rows: list[dict[str, str]]) -> list[str]:

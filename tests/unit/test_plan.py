@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
+from deltalake import write_deltalake
 
 from jobs.errors import DataError, LeaseHeld, SettingsError
 from jobs.lake import Lake
 from jobs.lease import held
 from jobs.plan import Decision, PlanRequest, decide, plan_run, resolve
+from jobs.rules.files import rules_of
 from jobs.runs import Manifest, RunId, StageResult, parse_date, scope_of
 from jobs.settings import CatalogSettings, ListSettings, Settings
+from schemas.rules import EMPTY
+from schemas.tables import CATALOG
 from schemas.taxonomy import DEFAULT_PATH
 
 
@@ -92,6 +99,88 @@ def test_a_subset_or_another_date_is_another_run(desk: Desk) -> None:
     assert subset.plan.categories == ("shoes",) and len(full.plan.categories) == 13
     assert older.plan.run_id == "2025-12-31-all-g1"
     assert desk.plan().kind == "again", "neither may stand in for, or disturb, the full night"
+
+
+def with_rules(desk: Desk, *rules: str) -> None:
+    (desk.root / "rules.yaml").write_text("rules:" + "".join(f"\n- {r}" for r in rules) + (" []" if not rules else ""))
+    desk.settings = desk.settings.model_copy(update={"rules": desk.root / "rules.yaml"})
+
+
+BLOCK = "{name: a, verb: block, target: {brand: x}, end: 2026-01-31}"
+
+
+def test_rules_in_force_are_an_input_and_others_are_not(desk: Desk) -> None:
+    assert desk.plan().plan.inputs.rules == ""
+    with_rules(desk, BLOCK.replace("2026-01-31", "2025-12-31"))
+    assert desk.plan().kind == "again", "a rule that is over is no input"
+    with_rules(desk, BLOCK)
+    got = desk.plan()
+    assert (got.kind, got.plan.run_id) == ("next", "2026-01-01-all-g2")
+    assert got.why == "rules changed since 2026-01-01-all-g1"
+    with_rules(
+        desk, BLOCK.replace("2026-01-31", "2026-02-28"), BLOCK.replace("name: a", "name: b").replace("end", "start")
+    )
+    assert desk.plan().kind == "again", "the same rules are in force tonight"
+    assert desk.plan("2026-02-01").plan.inputs.rules != got.plan.inputs.rules
+
+
+def test_a_run_keeps_the_rules_it_was_planned_with(desk: Desk) -> None:
+    with_rules(desk, BLOCK)
+    run_id = desk.plan().plan.run_id
+    kept = rules_of(desk.lake, run_id)
+    assert [r.name for r in kept.rules] == ["a"]
+    with_rules(desk)
+    assert rules_of(desk.lake, run_id) == kept
+    without = desk.plan().plan.run_id
+    assert without != run_id and rules_of(desk.lake, without) == EMPTY
+
+
+def test_rules_left_by_a_plan_that_was_killed_are_not_the_next_ones(desk: Desk) -> None:
+    desk.lake.files.write("runs/2026-01-01-all-g1/rules.json", b"rules: left behind")
+    assert rules_of(desk.lake, desk.plan().plan.run_id) == EMPTY
+
+
+@pytest.mark.parametrize("data", [b"not rules", b"\xff", b"rules: []", None])
+def test_a_copy_of_the_rules_that_was_tampered_with_is_named(desk: Desk, data: bytes | None) -> None:
+    with_rules(desk, BLOCK)
+    run_id = desk.plan().plan.run_id
+    name = f"runs/{run_id}/rules.json"
+    desk.lake.files.remove(name) if data is None else desk.lake.files.write(name, data)
+    with pytest.raises(DataError, match=r"rules\.json: .*plan the date again"):
+        rules_of(desk.lake, run_id)
+
+
+def test_rules_that_are_wrong_stop_the_plan(desk: Desk) -> None:
+    with_rules(desk, "{name: a, verb: block}")
+    with pytest.raises(DataError, match="rule 'a', key target: is missing"):
+        desk.plan()
+    assert not (desk.root / "lake" / "runs").exists()
+    desk.settings = desk.settings.model_copy(update={"rules": desk.root / "none.yaml"})
+    with pytest.raises(SettingsError, match="no such rules file"):
+        desk.plan()
+
+
+def test_a_manifest_from_before_there_were_rules_is_the_same_run(desk: Desk) -> None:
+    run_id = desk.plan().plan.run_id
+    name = f"runs/{run_id}/manifest.json"
+    raw = json.loads(desk.lake.files.read(name) or b"")
+    del raw["plan"]["inputs"]["rules"]
+    desk.lake.files.write(name, json.dumps(raw).encode())
+    assert desk.plan().kind == "again"
+
+
+def test_a_lake_from_before_a_column_goes_on_working(desk: Desk) -> None:
+    later = ("season", "tags", "markets")
+    old = pa.schema([f for f in CATALOG.schema if f.name not in later])
+    desk.plan()
+    rows = desk.lake.read("catalog", desk.lake.version("catalog")).select(old.names).cast(old)
+    shutil.rmtree(desk.root / "lake" / "tables" / "catalog")
+    write_deltalake(desk.lake.uri("catalog"), rows, partition_by=["snapshot"])
+    assert desk.plan(recompute=True).plan.versions["catalog"] == 0, "the same content is no new version"
+    (desk.root / "catalog.csv").write_text("item_id,category,image,tags\na,tops,a.jpg,x|y\n")
+    version = desk.plan("2026-01-02").plan.versions["catalog"]
+    got = desk.lake.read("catalog", version).sort_by([("snapshot", "ascending"), ("item_id", "ascending")])
+    assert got["tags"].to_pylist() == [None, None, ["x", "y"]]
 
 
 def test_a_dry_run_writes_nothing(desk: Desk) -> None:
