@@ -24,7 +24,7 @@ AIRFLOW_ENV := AIRFLOW_HOME=$(CURDIR)/var/airflow \
 	AIRFLOW__LOGGING__LOGGING_LEVEL=WARNING \
 	AIRFLOW__LOGGING__NAMESPACE_LEVELS="airflow.task.operators=INFO airflow.sdk.definitions.dag=ERROR py.warnings=ERROR"
 
-.PHONY: help install sample run serve test lint format soak lock doctor clean
+.PHONY: help install sample run serve test lint format soak lock peers doctor clean
 
 help:
 	@echo "make run      install, draw the sample, run a night through Airflow, print where report and page are"
@@ -124,6 +124,12 @@ COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-
 lock: $(VENV)/.uv
 	@$(COMPILE) $(UPGRADE) requirements/bootstrap.in -o requirements/bootstrap.txt
 	@$(COMPILE) $(UPGRADE) setup.py --extra all --extra dev -o requirements/lock.txt
+	@$(COMPILE) $(UPGRADE) requirements/peers.in -o requirements/peers.txt
+
+# What `medal bench lists` compares with, in an environment of its own (requirements/peers.in).
+peers: $(VENV)/.uv
+	@test -x var/peers/bin/python || $(PYTHON) -m venv var/peers
+	@$(UV) pip sync --quiet --python var/peers/bin/python --require-hashes requirements/peers.txt
 
 clean:
 	@rm -rf var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""`medal bench training`."""
+"""`medal bench training`; `lists` is in lists_commands.py."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.bench import lists_commands
 from jobs.errors import SettingsError
 from jobs.train.shared import Images, Taxonomy, faults, images_of, say, whole_numbers, writable
 
@@ -20,6 +21,8 @@ def register(app: typer.Typer) -> None:
     @bench.callback()
     def group() -> None:
         """Figures of speed, as JSON on the last line."""
+
+    lists_commands.add(bench)
 
     @bench.command()
     def training(
