@@ -23,6 +23,7 @@ from schemas.tables import TABLES, Table
 
 NO_TABLE = -1
 PARTS = 1_000_000  # a transaction version is generation * PARTS + part, so that slices need no id of their own
+_DEFAULTS = {"written": 0, "removed": False}  # of columns that tables did not always have; others are null
 _RETENTION = {"delta.enableDeletionVectors": "false", "delta.columnMapping.mode": "none"}
 
 
@@ -90,10 +91,26 @@ class Lake:
         schema = spec.schema if columns is None else pa.schema([spec.schema.field(c) for c in columns])
         if version == NO_TABLE:
             return schema.empty_table()
-        got = self.open(table, version).to_pyarrow_table(
-            columns=list(schema.names), filters=list(filters) if filters else None
+        opened = self.open(table, version)
+        there = {f.name for f in opened.schema().fields}
+        got = opened.to_pyarrow_table(
+            columns=[n for n in schema.names if n in there], filters=list(filters) if filters else None
         )
+        for field in schema:
+            if field.name not in there:  # a lake from before the column was added
+                got = got.append_column(
+                    field.name, pa.repeat(pa.scalar(_DEFAULTS.get(field.name), field.type), len(got))
+                )
         return got.select(schema.names).cast(schema)
+
+    def open_file(self, uri: str) -> pa.NativeFile:
+        """A data file of a table (an address that Delta gives) for reading at random."""
+        if not uri.startswith("s3://"):
+            return pa.memory_map(uri.removeprefix("file://"))
+        data = self.files.read(uri.removeprefix(self.root + "/"))
+        if data is None:
+            raise DataError(f"{uri}: is not there, though its table names it; plan the date again with --recompute")
+        return pa.BufferReader(data)
 
     def commits(self, table: str, *, run_id: str | None = None, limit: int | None = None) -> Iterator[Commit]:
         """Commits of runs in a table's history, newest first."""

@@ -60,6 +60,18 @@ class ListSettings(_Section):
     k: int = Field(24, ge=1, le=200)
     depth: int = Field(64, ge=1)
     """Candidates kept for each product and target category, before `finish()`."""
+    fallback: bool = True
+    """A product without a vector asks with a variant's, its product type's or its category's."""
+    per_brand: int = Field(0, ge=0)
+    """At most this many of one brand in a list; 0: any number."""
+    per_look: int = Field(0, ge=0)
+    """At most this many that look alike in a list; 0: any number."""
+    look: float = Field(0.95, gt=0.0, le=1.0)
+    """Inner product of two vectors from which products look alike."""
+    full_from_share: float = Field(0.3, ge=0.0, le=1.0)
+    """A night with a larger share of new or changed products makes all lists anew."""
+    compact_nights: int = Field(6, ge=0)
+    """Nights in a row that write changed lists alone, before a slice is written as a whole again."""
     query_block: int = Field(4096, ge=1)
     base_block: int = Field(65536, ge=1)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from jobs.errors import SettingsError, TransientError
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
     from jobs.lake import Lake
     from jobs.runs import RunId
@@ -208,16 +208,25 @@ def stop(spark: SparkSession) -> None:
 def replace_slice(lake: Lake, table: str, rows: DataFrame, run: RunId, *, model_version: str, where: str) -> int:
     """Replace the rows that match `where` (on partition columns) exactly once for a run. Returns the version.
 
-    Called under the lease. Spark passes over a transaction it has seen without a word, so the commit is looked
-    up by run afterwards. Raises TransientError where it is not in the history.
+    Called under the lease. Raises TransientError where the commit is not in the history.
     """
+    writer = rows.write.mode("overwrite").option("replaceWhere", where)
+    return _commit(lake, table, writer, run, model_version)
+
+
+def append_rows(lake: Lake, table: str, rows: DataFrame, run: RunId, *, model_version: str) -> int:
+    """Append rows exactly once for a run, as `replace_slice` does. Returns the version."""
+    return _commit(lake, table, rows.write.mode("append"), run, model_version)
+
+
+def _commit(lake: Lake, table: str, writer: DataFrameWriter, run: RunId, model_version: str) -> int:
+    """Spark passes over a transaction it has seen without a word, so the commit is looked up by run afterwards."""
     from jobs.lake import txn_app_id
     from schemas.tables import TABLES
 
     (
-        rows.write.format("delta")
-        .mode("overwrite")
-        .option("replaceWhere", where)
+        writer.format("delta")
+        .option("mergeSchema", "true")  # a lake from before a column was added
         .option("txnAppId", txn_app_id(table, run, model_version))
         .option("txnVersion", str(run.generation))
         .option("userMetadata", json.dumps({"medal_run_id": str(run), "medal_part": "0"}))

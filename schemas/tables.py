@@ -43,6 +43,14 @@ def _s(name: str, nullable: bool = True) -> pa.Field:
     return pa.field(name, pa.string(), nullable=nullable)
 
 
+# Of the rows of one key the last written holds; the others are its past, until the slice is written as a whole again.
+# jobs/complements/generations.py reads tables that have these columns.
+GENERATION = (
+    pa.field("written", pa.int32(), nullable=False),  # 0 of a whole slice, then counting up by nights with changes
+    pa.field("removed", pa.bool_(), nullable=False),  # the key is no more; every other column is empty or 0
+)
+
+
 CATALOG = Table(
     "catalog",
     pa.schema(
@@ -143,6 +151,7 @@ CANDIDATES = Table(
             pa.field("visuals", pa.list_(pa.int32()), nullable=False),  # micro-units; colour = score - visual
             # Every possible target with a score above this is listed. INT32_MIN: all possible targets are.
             pa.field("horizon", pa.int32(), nullable=False),
+            *GENERATION,
         ]
     ),
     ("item_id", "target_category", "model_version"),
@@ -157,7 +166,7 @@ COMPLEMENT = pa.struct(
         pa.field("score", pa.int32()),  # micro-units; null for a pin
         pa.field("visual", pa.int32()),
         pa.field("colour", pa.int32()),
-        pa.field("reason", pa.string(), nullable=False),  # model
+        pa.field("reason", pa.string(), nullable=False),  # model, pin, list, boost, bury
     ]
 )
 
@@ -172,9 +181,11 @@ COMPLEMENTS = Table(
             pa.field("slot", pa.int32(), nullable=False),  # display order of the target category, from 0
             pa.field("items", pa.list_(COMPLEMENT), nullable=False),  # at most k, in rank order
             pa.field("size", pa.int32(), nullable=False),
-            pa.field("feasible", pa.int32(), nullable=False),  # min(k, groups that could fill it)
+            pa.field("feasible", pa.int32(), nullable=False),  # min(k, groups that could fill it, rules apart)
             _s("empty_reason"),  # why size is 0: no_vector, no_target; null otherwise
+            _s("level"),  # whose vector asked: product, group, product_type, category; null: none could
             _s("list_hash", False),  # of the published part: ids, scores, visual, colour, reasons
+            *GENERATION,
         ]
     ),
     ("item_id", "target_category", "model_version"),

@@ -6,6 +6,7 @@ The oracle shares no code with `jobs.complements`: plain loops over products, su
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -125,6 +126,7 @@ class Expected:
     items: list[tuple[str, int, int]]
     feasible: int
     empty_reason: str | None
+    level: str | None  # whose vector asked
 
 
 def oracle(
@@ -142,6 +144,8 @@ def oracle(
     for r in rows:
         if r["vector"] is not None:
             by_category.setdefault(r["category"], []).append(r)
+    for own in by_category.values():
+        own.sort(key=lambda r: r["item_id"].encode())
     vectors = {c: np.array([r["vector"] for r in rs], dtype=np.float32) for c, rs in by_category.items()}
     out = {}
     for x in rows:
@@ -155,12 +159,13 @@ def oracle(
             ]
             able = {y["group_id"] for _, y in possible if y["in_stock"]}
             feasible = min(k, len(able))
-            if x["vector"] is None:
-                out[x["item_id"], target] = Expected(slot, None, None, [], feasible, "no_vector")
+            level, asks = asking(x, by_category.get(x["category"], []))
+            if asks is None:
+                out[x["item_id"], target] = Expected(slot, None, None, [], feasible, "no_vector", None)
                 continue
             ranked: list[tuple[int, str, int, dict[str, Any]]] = []
             if possible:
-                w, q = weights(x["category"], target), np.array(x["vector"], dtype=np.float32)
+                w, q = weights(x["category"], target), asks
                 scores, visuals = exact_scores(w, q, vectors[target][[i for i, _ in possible]])
                 ranked = sorted(
                     ((-s, y["item_id"], v, y) for s, v, (_, y) in zip(scores, visuals, possible, strict=True)),
@@ -179,13 +184,52 @@ def oracle(
                 items,
                 feasible,
                 None if items else "no_target",
+                level,
             )
     return out
 
 
-def published_hash(items: list[tuple[str, int, int]]) -> str:
-    lines = [f"{i}\t{s}\t{v}\t{s - v}\tmodel" for i, s, v in items]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+def asking(x: dict[str, Any], own: list[dict[str, Any]]) -> tuple[str | None, Vectors | None]:
+    """Whose vector asks for a page's lists, and the vector: its own, a variant's, or a mean's direction."""
+    if x["vector"] is not None:
+        return "product", np.array(x["vector"], dtype=np.float32)
+    for y in own:
+        if y["group_id"] == x["group_id"]:
+            return "group", np.array(y["vector"], dtype=np.float32)
+    kind = x.get("product_type")
+    for level, members in (
+        ("product_type", [y for y in own if kind and (y.get("product_type") or "").lower() == kind.lower()]),
+        ("category", own),
+    ):
+        if members:
+            total = np.zeros(128)
+            for y in members:
+                total = total + np.array(y["vector"], dtype=np.float32).astype(np.float64)
+            return level, (total / float(np.sqrt((total * total).sum()))).astype(np.float32)
+    return None, None
+
+
+_MASK = 2**64 - 1
+
+
+def _mix(x: int) -> int:
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+    return x ^ (x >> 31)
+
+
+def published_hash(items: list[tuple[str, int | None, int | None, str]]) -> str:
+    """The words of jobs/complements/hashing.py, in Python integers. Entries: id, score, visual, reason."""
+    a, b = 1, 2
+    for item, score, visual, reason in items:
+        digest = hashlib.sha256(item.encode()).digest()
+        value = _MASK
+        if score is not None and visual is not None:
+            value = ((score & 0xFFFFFFFF) << 32) | (visual & 0xFFFFFFFF)
+        number = ["model", "pin", "list", "boost", "bury"].index(reason)
+        for word in (int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:16], "little"), value, number):
+            a, b = _mix(a ^ word), _mix((b + word) & _MASK)
+    return f"{a:016x}{b:016x}"
 
 
 def assert_equal(candidates: pa.Table, complements: pa.Table, expected: dict[tuple[str, str], Expected]) -> None:
@@ -206,7 +250,18 @@ def assert_equal(candidates: pa.Table, complements: pa.Table, expected: dict[tup
         assert all(i["colour"] == i["score"] - i["visual"] and i["reason"] == "model" for i in r["items"]), key
         assert (r["slot"], r["size"], r["feasible"]) == (e.slot, len(e.items), e.feasible), key
         assert r["empty_reason"] == e.empty_reason, key
-        assert r["list_hash"] == published_hash(e.items), key
+        assert r["level"] == e.level, key
+        assert r["list_hash"] == published_hash([(*i, "model") for i in e.items]), key
+
+
+def shelf_of(base: Any) -> Any:
+    """A target category that holds the base's rows alone, without brands or prices."""
+    from jobs.complements.finish import Shelf
+
+    n = int(base.rows.max(initial=-1)) + 1
+    group, stock = np.full(n, -1), np.zeros(n, dtype=np.bool_)
+    group[base.rows], stock[base.rows] = base.group, base.in_stock
+    return Shelf.of(base, group, stock, np.full(n, -1, np.int32), np.full(n, np.nan))
 
 
 # --- a run in a lake of its own -------------------------------------------------------------------------------
@@ -236,6 +291,7 @@ def context(
     fault: str | None = None,
     recompute: bool = False,
     model_version: str = MODEL,
+    compact_nights: int = 6,
 ) -> StageContext:
     """A planned run on the lake at `root`, as `jobs.plan` would leave it for the stage."""
     taxonomy = load_taxonomy()
@@ -244,7 +300,9 @@ def context(
         lake=str(root),
         s3_endpoint_url=s3_endpoint_url,
         fault=fault,
-        lists=ListSettings(k=k, depth=depth, query_block=query_block, base_block=base_block),
+        lists=ListSettings(
+            k=k, depth=depth, query_block=query_block, base_block=base_block, compact_nights=compact_nights
+        ),  # fmt: skip
         spark=SparkSettings(master="local[2]", jars_dir=ROOT / ".jars", partitions=partitions),
     )
     lake = Lake(str(root), s3_endpoint_url=s3_endpoint_url)
@@ -262,44 +320,139 @@ def context(
 
 
 def tables_of(ctx: StageContext, writes: Any) -> tuple[pa.Table, pa.Table]:
-    return ctx.lake.read("candidates", writes["candidates"]), ctx.lake.read("complements", writes["complements"])
+    from jobs.complements.generations import read_live
+
+    one, other = (read_live(ctx.lake, t, writes[t]) for t in ("candidates", "complements"))
+    return one, other
 
 
 def in_process(
-    ctx: StageContext, products: pa.Table, weights: Callable[[str, str], Vectors], *, threads: int = 1
+    ctx: StageContext,
+    products: pa.Table,
+    weights: Callable[[str, str], Vectors],
+    *,
+    threads: int = 1,
+    rules: Any = None,
 ) -> pa.Table:
-    """All tasks of a run one after the other in this process, without Spark: rows of both tables."""
-    import faiss
-
+    """All searches of a run one after the other in this process, without Spark: rows of both tables."""
     from jobs.complements import gallery
-    from jobs.complements.tasks import allowed, deal, plan_tasks
-    from jobs.complements.worker import SCHEMA, Spec, run_task
+    from jobs.complements.tasks import plan_tasks
 
     plan, lists = ctx.manifest.plan, ctx.settings.lists
     all_ = gallery.galleries(products, ctx.taxonomy)
+    tasks = plan_tasks(all_, ctx.taxonomy, plan.categories, lists.query_block, lists.base_block)
+    return run_tasks(ctx, products, all_, tasks, weights, threads=threads, rules=rules)
+
+
+def run_tasks(
+    ctx: StageContext, products: pa.Table, all_: Any, tasks: Any, weights: Callable[[str, str], Vectors], *,
+    threads: int = 1, rules: Any = None, written: int = 0, whole: bool = True,
+) -> pa.Table:  # fmt: skip
+    """Tasks as the Spark workers run them: rows of both tables."""
+    import faiss
+
+    from jobs.complements import gallery
+    from jobs.complements.emit import SCHEMA
+    from jobs.complements.job import limits_of
+    from jobs.complements.tasks import allowed, deal
+    from jobs.complements.worker import Spec, run_task
+    from schemas.rules import EMPTY
+
+    plan, lists = ctx.manifest.plan, ctx.settings.lists
     gallery.stage(ctx.lake, plan.run_id, all_)
+    gallery.stage_products(ctx.lake, plan.run_id, products)
     masks = {(s, t): weights(s, t) for s in plan.categories for t in ctx.taxonomy.targets[s]}
     spec = Spec(
-        ctx.lake.root, None, plan.run_id, str(id(all_)), plan.inputs.model_version, ctx.taxonomy.categories,
-        allowed(ctx.taxonomy), masks, lists.depth, lists.k, lists.base_block,
+        ctx.lake.root, None, plan.run_id, uuid.uuid4().hex, plan.inputs.model_version, ctx.taxonomy,
+        allowed(ctx.taxonomy), masks, lists.depth, limits_of(ctx), lists.base_block, written, whole,
+        rules or EMPTY, plan.run_date,
     )  # fmt: skip
-    tasks = plan_tasks(all_, ctx.taxonomy, plan.categories, lists.query_block, lists.base_block)
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(threads)
+    shares = deal(tasks, ctx.settings.spark.partitions or 1)
     try:
-        batches = [run_task(spec, t) for share in deal(tasks, ctx.settings.spark.partitions or 1) for t in share]
+        batches = [b for share in shares for t in share for b in run_task(spec, t)]
     finally:
         faiss.omp_set_num_threads(before)
         gallery.drop(ctx.lake, plan.run_id)
     return pa.Table.from_batches(batches, schema=SCHEMA)
 
 
+class Nights:
+    """One night after the other without Spark and Delta: each in full and brought up to date, tables as Parquet."""
+
+    def __init__(self, root: Path, weights: Callable[[str, str], Vectors], **settings: Any) -> None:
+        self.root, self.weights, self.settings = root, weights, settings
+        self.files: dict[str, tuple[list[str], list[str]]] = {}
+        self.before: pa.Table | None = None
+        self.written = 0
+        self.figures: dict[str, Any] = {}
+
+    def night(self, products: pa.Table, rules: Any = None) -> tuple[pa.Table, pa.Table]:
+        """`complements` of the night: made in full, and as the incremental night leaves them."""
+        from jobs.complements import changes, gallery
+        from jobs.complements.emit import FIGURES
+        from jobs.complements.tasks import plan_tasks, plan_updates
+
+        ctx = context(self.root, **self.settings)
+        plan, lists = ctx.manifest.plan, ctx.settings.lists
+        full = in_process(ctx, products, self.weights, rules=rules)
+        all_ = gallery.galleries(products, ctx.taxonomy)
+        groups = zip(products["item_id"].to_pylist(), products["group_id"].to_pylist(), strict=True)
+        now = changes.pages_of(all_, dict(groups))
+        if self.before is None:
+            rows = full
+        else:
+            all_ = changes.compare(all_, now, self.before).galleries
+            empty: tuple[list[str], list[str]] = ([], [])
+            files = {c: self.files.get(c, empty) for c in plan.categories}
+            tasks = [*plan_updates(files, all_, ctx.taxonomy, plan.categories),
+                     *plan_tasks(all_, ctx.taxonomy, plan.categories, lists.query_block, lists.base_block)]  # fmt: skip
+            self.written += 1
+            rows = run_tasks(ctx, products, all_, tasks, self.weights, rules=rules, written=self.written, whole=False)
+        self.before = now
+        self.figures = {n: sum(v or 0 for v in rows[n].to_pylist()) for n in FIGURES}
+        self.changed = {
+            t: sum(bool(v) for v in rows[f"{t}_changed"].to_pylist()) for t in ("candidates", "complements")
+        }
+        self._write(*split(rows))
+        return ordered(split(full)[1].drop_columns(["written", "removed"])), self.published()
+
+    def _write(self, *tables: pa.Table) -> None:
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        for place, rows in enumerate(tables):
+            for category in pc.unique(rows["source_category"]).to_pylist():
+                own = rows.filter(pc.equal(rows["source_category"], category))
+                # Partition columns are in the path, as in Delta; small row groups, so that a key's rows lie apart.
+                path = self.root / f"{place}-{category}-{self.written}.parquet"
+                pq.write_table(own.drop_columns(["model_version", "source_category"]), path, row_group_size=50)
+                self.files.setdefault(category, ([], []))[place].append(str(path))
+
+    def published(self) -> pa.Table:
+        import pyarrow.parquet as pq
+
+        from jobs.complements.generations import live
+
+        parts = []
+        for category, (_, lists) in sorted(self.files.items()):
+            rows = pa.concat_tables([pq.read_table(f) for f in lists])
+            rows = rows.filter(pa.array(live(rows)))
+            rows = rows.append_column("source_category", pa.repeat(pa.scalar(category), len(rows)))
+            parts.append(rows.append_column("model_version", pa.repeat(pa.scalar(MODEL), len(rows))))
+        from schemas.tables import COMPLEMENTS
+
+        names = [n for n in COMPLEMENTS.schema.names if n not in ("written", "removed")]
+        return ordered(pa.concat_tables(parts).select(names))
+
+
 def split(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Rows of both tables → candidates, complements."""
     from schemas.tables import CANDIDATES, COMPLEMENTS
 
-    found = rows.filter(rows["neighbour_ids"].is_valid())
-    return found.select(CANDIDATES.schema.names), rows.select(COMPLEMENTS.schema.names)
+    found, lists = (rows.filter(rows[f"{t}_changed"]) for t in ("candidates", "complements"))
+    return found.select(CANDIDATES.schema.names), lists.select(COMPLEMENTS.schema.names)
 
 
 def ordered(rows: pa.Table) -> pa.Table:

@@ -1,36 +1,124 @@
 """From neighbours to the published list: pure functions on arrays (design section 5, second layer).
 
-In stock, one a group (its best member), never the page's own group, cut at k. Departments, categories and
-never-pairs are in the Base already: it holds possible targets alone.
+In this order, whatever comes first winning:
+
+    safety      in stock, not blocked, of a department and category the page may show, not of the page's own group
+    own list    a merchandiser's list for the page
+    pins        at their positions
+    the model   by (-(score + boost), item_id): filters, one a group, caps on brands and on looks, cut at k
+
+The model's part uses what lies above the horizon: an unlisted target scores at most the horizon, a boosted one was
+scored on its own (`with_boosted`), and a bury only lowers. So what stands above it is what a search of all targets
+with the filters first would have given; where that does not fill the list, that search is made (`refill`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
+import numba
 import numpy as np
 
-from jobs.complements.score import INT32_MIN, Bools, Int32, Int64, row_of_key, score_of_key
-from jobs.complements.search import NONE, Base, Neighbours, Queries, exact_groups, visual_of
+from jobs.complements.hashing import Int8
+from jobs.complements.score import (
+    INT32_MIN,
+    Bools,
+    Float32,
+    Float64,
+    Int32,
+    Int64,
+    micro,
+    order_keys,
+    rescore,
+    row_of_key,
+    score_of_key,
+)
+from jobs.complements.search import NONE, Base, Neighbours, Queries
 
-REASON = "model"  # why an item stands in a list; pins and rules come with their own words
+if TYPE_CHECKING:
+    from jobs.rules.compile import Effects
+
+# Why an item stands in a list: its number, and whether it carries a score.
+REASONS = ("model", "pin", "list", "boost", "bury")
+MODEL, PIN, OWN, BOOST, BURY = range(5)
+SCORED = np.array([1, 0, 0, 1, 1], dtype=np.int8)
+_REFILL_CELLS = 1 << 22  # scores held at once when lists are searched again: 32 MiB
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The T products of a target category as tonight's lists see them, by row of the gallery; `base` holds the
+    possible targets among them, for one kind of page."""
+
+    group: Int64  # [T]
+    in_stock: Bools  # [T]
+    brand: Int32  # [T] -1: none
+    price: Float64  # [T] nan: none
+    base: Base
+    base_row: Int64  # [T] row of the base, -1 where it is no possible target
+
+    @classmethod
+    def of(cls, base: Base, group: Int64, in_stock: Bools, brand: Int32, price: Float64) -> Shelf:
+        base_row = np.full(len(group), -1, dtype=np.int64)
+        base_row[base.rows] = np.arange(len(base))
+        return cls(group, in_stock, brand, price, base, base_row)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """k, and what keeps a list diverse; 0 switches a cap off."""
+
+    k: int
+    per_brand: int = 0
+    per_look: int = 0
+    look: float = 0.95  # inner product from which two products look alike
+
+    @property
+    def look_units(self) -> float:
+        """`look` in units of S (both sides scaled by 2^20)."""
+        return self.look * 2.0**40
 
 
 @dataclass(frozen=True)
 class Lists:
     """For N products the finished list of one slot. Behind a list's size its rows are -1."""
 
-    rows: Int64  # [N, k] rows of the Base
-    score: Int32  # [N, k]
+    rows: Int64  # [N, k] rows of the target category's gallery
+    score: Int32  # [N, k] as the model gave it; a boost moves the place, not the score
     visual: Int32  # [N, k]
+    reason: Int8  # [N, k] number in REASONS
     size: Int32  # [N]
-    feasible: Int32  # [N] min(k, groups that could fill it)
+    feasible: Int32  # [N] min(k, groups that could fill it, rules and caps apart)
+    certain: Bools  # [N] no search of all targets would give another list
     refilled: Bools  # [N] searched again, the filters applied before selection
 
-    @property
-    def short(self) -> Bools:
-        """Where what is known above the horizon does not fill the list; `refill` does."""
-        return self.size < self.feasible
+    def __len__(self) -> int:
+        return len(self.size)
+
+    def take(self, at: Int64) -> Lists:
+        return Lists(*(getattr(self, f.name)[at] for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of N pages' targets: the best by (-adjusted score, item_id), gallery rows in the keys."""
+
+    keys: Int64  # [N, D] ascending; NONE where there is no more
+    score: Int32  # [N, D] unadjusted
+    visual: Int32  # [N, D]
+    horizon: Int32  # [N] every possible target with an adjusted score above it is among the keys
+
+    def take(self, at: Int64) -> Known:
+        return Known(self.keys[at], self.score[at], self.visual[at], self.horizon[at])
+
+
+def known(found: Neighbours, base: Base) -> Known:
+    """Neighbours (rows of the base) as `Known`, nothing adjusted. A row of -1 is passed over."""
+    there = found.rows >= 0
+    rows = base.rows[np.maximum(found.rows, 0)] if len(base) else np.zeros_like(found.rows)
+    keys = np.where(there, order_keys(found.score, rows), NONE)
+    return Known(keys, found.score, found.visual, found.horizon)
 
 
 def feasible(group: Int64, base: Base, k: int) -> Int32:
@@ -39,76 +127,242 @@ def feasible(group: Int64, base: Base, k: int) -> Int32:
     return np.minimum(k, others).astype(np.int32)
 
 
-def finish(found: Neighbours, group: Int64, base: Base, k: int) -> Lists:
-    """The lists of N pages of these groups from their neighbours, as far as the horizon allows.
+def finish(have: Known, queries: Queries, shelf: Shelf, limits: Limits, effects: Effects | None = None) -> Lists:
+    """The finished lists of N pages: from what is known, and where that does not do, from all possible targets."""
+    if effects is None or not (effects.boost != 0).any():
+        return refill(choose(have, queries.group, shelf, limits, effects), queries, shelf, limits, effects)
+    lifted = int((effects.boost[:, shelf.base.rows] > 0).any(axis=0).sum())
+    step = max(1, _REFILL_CELLS // (lifted + have.keys.shape[1] + 1))
+    parts = []
+    for a in range(0, max(1, len(queries)), step):
+        at = np.arange(a, min(len(queries), a + step))
+        some, own = queries.take(at), taken(effects, at)
+        moved = adjusted(with_boosted(have.take(at), some, shelf, own), own)
+        parts.append(refill(choose(moved, some.group, shelf, limits, own), some, shelf, limits, own))
+    return Lists(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Lists)))
 
-    A row of -1 among the neighbours stands for a target that is possible no more, and is passed over.
-    """
-    rows = found.rows
-    at = np.maximum(rows, 0)
-    targets = base.group[at] if len(base) else np.zeros_like(rows)
-    complete = (found.horizon == INT32_MIN)[:, None]
-    usable = (rows >= 0) & (complete | (found.score > found.horizon[:, None])) & (targets != group[:, None])
-    if len(base):
-        usable &= base.in_stock[at]
-    keep = usable & _first_of_group(np.where(usable, targets, -1))
-    keep &= np.cumsum(keep, axis=1) <= k
-    # A stable sort moves what is kept to the front, in order.
-    front = np.argsort(~keep, axis=1, kind="stable")[:, :k]
-    kept = np.take_along_axis(keep, front, axis=1)
 
-    def packed(a: Int32 | Int64, fill: int) -> Int64:
-        out = np.full((len(rows), k), fill, dtype=np.int64)
-        out[:, : front.shape[1]] = np.where(kept, np.take_along_axis(a, front, axis=1), fill)
-        return out
+def choose(have: Known, group: Int64, shelf: Shelf, limits: Limits, effects: Effects | None) -> Lists:
+    """The lists as far as the horizon allows; `certain` tells where that is all."""
+    n, k = len(group), limits.k
+    able = feasible(group, shelf.base, k)
+    rows, at, reason, size, certain = _choose(
+        have.keys, have.horizon, group, able, shelf.group, shelf.in_stock, shelf.brand, shelf.price,
+        shelf.base.scaled, shelf.base_row, limits.k, limits.per_brand, limits.per_look, limits.look_units,
+        *_arrays(effects, n),
+    )  # fmt: skip
+    there, pick = at >= 0, np.maximum(at, 0)
+    if have.keys.shape[1] == 0:
+        score = visual = np.zeros((n, k), dtype=np.int32)
+    else:
+        score = np.where(there, np.take_along_axis(have.score, pick, axis=1), 0).astype(np.int32)
+        visual = np.where(there, np.take_along_axis(have.visual, pick, axis=1), 0).astype(np.int32)
+    return Lists(rows, score, visual, reason, size, able, certain, np.zeros(n, dtype=np.bool_))
 
-    return Lists(
-        rows=packed(rows, -1),
-        score=packed(found.score, 0).astype(np.int32),
-        visual=packed(found.visual, 0).astype(np.int32),
-        size=keep.sum(axis=1).astype(np.int32),
-        feasible=feasible(group, base, k),
-        refilled=np.zeros(len(rows), dtype=np.bool_),
+
+def refill(lists: Lists, queries: Queries, shelf: Shelf, limits: Limits, effects: Effects | None = None) -> Lists:
+    """The same lists with the uncertain ones made from all possible targets, filters before selection, all exact."""
+    which = np.flatnonzero(~lists.certain)
+    if not len(which):
+        return lists
+    out = {f: getattr(lists, f).copy() for f in ("rows", "score", "visual", "reason", "size", "certain", "refilled")}
+    step = max(1, _REFILL_CELLS // max(1, len(shelf.base)))
+    for a in range(0, len(which), step):
+        at = which[a : a + step]
+        some, own = queries.take(at), None if effects is None else taken(effects, at)
+        # The best of all targets will do for most; what then is still open looks at every one.
+        new = choose(everything(some, shelf.base, own, 16 * limits.k), some.group, shelf, limits, own)
+        if (open_ := np.flatnonzero(~new.certain)).size:
+            rest, theirs = some.take(open_), None if own is None else taken(own, open_)
+            last = choose(everything(rest, shelf.base, theirs, len(shelf.base)), rest.group, shelf, limits, theirs)
+            for f in ("rows", "reason", "size"):
+                getattr(new, f)[open_] = getattr(last, f)
+        for f in ("rows", "reason", "size"):
+            out[f][at] = getattr(new, f)
+        out["score"][at], out["visual"][at] = _parts(some, shelf, new)
+    out["certain"][which] = out["refilled"][which] = True
+    return replace(lists, **out)
+
+
+def everything(queries: Queries, base: Base, effects: Effects | None, n: int) -> Known:
+    """The n best of all possible targets of each query, everything scored; scores and visual parts are left 0."""
+    raw = micro(queries.q @ base.scaled.T.astype(np.float64)) if len(base) else np.zeros((len(queries), 0), np.int32)
+    moved = raw if effects is None else (raw + effects.boost[effects.klass][:, base.rows]).astype(np.int32)
+    keys, horizon = order_keys(moved, base.rows[None, :]), np.full(len(queries), INT32_MIN, np.int32)
+    if n < len(base):
+        keys = np.partition(keys, n, axis=1)[:, : n + 1]
+        horizon, keys = score_of_key(keys[:, n]), keys[:, :n]
+    empty = np.zeros(keys.shape, dtype=np.int32)
+    return Known(np.sort(keys, axis=1), empty, empty, horizon)
+
+
+def with_boosted(have: Known, queries: Queries, shelf: Shelf, effects: Effects) -> Known:
+    """`have` with every target that a rule lifts, scored exactly, whether it was among the neighbours or not."""
+    base, n = shelf.base, len(queries)
+    lifted = np.flatnonzero((effects.boost[:, base.rows] > 0).any(axis=0))  # rows of the base
+    if not len(lifted):
+        return have
+    rows = base.rows[lifted]
+    raw, visual = np.empty((n, len(rows)), np.int32), np.empty((n, len(rows)), np.int32)
+    step = max(1, _REFILL_CELLS // len(rows))
+    for a in range(0, n, step):
+        own = np.broadcast_to(lifted, (min(step, n - a), len(lifted)))
+        raw[a : a + step], visual[a : a + step] = rescore(queries.q[a : a + step], base.scaled, own)
+    keys = order_keys(raw, rows[None, :])
+    keys[base.group[lifted] == queries.group[:, None]] = NONE
+    keys[effects.boost[effects.klass][:, rows] <= 0] = NONE  # not lifted on this page: it stays behind the horizon
+    keys = np.hstack([have.keys, keys])
+    order = np.argsort(keys, axis=1, kind="stable")
+    keys = np.take_along_axis(keys, order, axis=1)
+    keys[:, 1:][(keys[:, 1:] == keys[:, :-1]) & (keys[:, 1:] != NONE)] = NONE  # listed and lifted: once
+    again = np.argsort(keys, axis=1, kind="stable")
+    take = np.take_along_axis(order, again, axis=1)
+    return Known(
+        np.take_along_axis(keys, again, axis=1),
+        np.take_along_axis(np.hstack([have.score, raw]), take, axis=1),
+        np.take_along_axis(np.hstack([have.visual, visual]), take, axis=1),
+        have.horizon,
     )
 
 
-def refill(lists: Lists, queries: Queries, base: Base, k: int) -> Lists:
-    """The same lists with the short ones searched again: stock and groups first, then selection, all exact."""
-    which = np.flatnonzero(lists.short)
-    if not len(which):
-        return lists
-    some = queries.take(which)
-    keys = exact_groups(some, base, k)
-    there = keys != NONE
-    rows, score, visual = lists.rows.copy(), lists.score.copy(), lists.visual.copy()
-    size, refilled = lists.size.copy(), lists.refilled.copy()
-    rows[which] = np.where(there, row_of_key(keys), -1)
-    score[which] = np.where(there, score_of_key(keys), 0)
-    visual[which] = visual_of(some.q, base, keys)
-    size[which] = there.sum(axis=1)
-    refilled[which] = True
-    return replace(lists, rows=rows, score=score, visual=visual, size=size, refilled=refilled)
+def adjusted(have: Known, effects: Effects) -> Known:
+    """`have` in the order of score + boost."""
+    there = have.keys != NONE
+    rows = np.where(there, row_of_key(have.keys), 0)
+    moved = score_of_key(have.keys) + np.where(there, effects.boost[effects.klass[:, None], rows], 0)
+    keys = np.where(there, order_keys(moved.astype(np.int32), rows), NONE)
+    order = np.argsort(keys, axis=1, kind="stable")
+    keys, score, visual = (np.take_along_axis(a, order, axis=1) for a in (keys, have.score, have.visual))
+    return Known(keys, score, visual, have.horizon)
+
+
+def taken(effects: Effects, at: Int64) -> Effects:
+    """The effects on some of the pages."""
+    names = ("klass", "low", "high", "pin_row", "pin_at", "own_row", "own", "fill")
+    return replace(effects, **{f: getattr(effects, f)[at] for f in names})
 
 
 def no_lists(group: Int64, base: Base, k: int) -> Lists:
-    """The lists of pages without a vector: empty, though they may be feasible."""
+    """The lists of pages that have no query: empty, though they may be feasible."""
     n = len(group)
+    zeros, size = np.zeros((n, k), dtype=np.int32), np.zeros(n, dtype=np.int32)
     return Lists(
-        rows=np.full((n, k), -1, dtype=np.int64),
-        score=np.zeros((n, k), dtype=np.int32),
-        visual=np.zeros((n, k), dtype=np.int32),
-        size=np.zeros(n, dtype=np.int32),
-        feasible=feasible(group, base, k),
-        refilled=np.zeros(n, dtype=np.bool_),
-    )
+        np.full((n, k), -1, dtype=np.int64), zeros, zeros.copy(), zeros.astype(np.int8), size,
+        feasible(group, base, k), np.ones(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_),
+    )  # fmt: skip
 
 
-def _first_of_group(group: Int64) -> Bools:
-    """True where a row's value stands for the first time, reading from the left."""
-    order = np.argsort(group, axis=1, kind="stable")
-    ordered = np.take_along_axis(group, order, axis=1)
-    first = np.ones(group.shape, dtype=np.bool_)
-    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    out = np.empty_like(first)
-    np.put_along_axis(out, order, first, axis=1)
-    return out
+def _parts(queries: Queries, shelf: Shelf, lists: Lists) -> tuple[Int32, Int32]:
+    """Score and visual part of what stands in lists, by the exact rule; 0 where an entry carries none."""
+    there = (lists.rows >= 0) & (SCORED[lists.reason] == 1)
+    if not len(shelf.base):
+        return np.zeros_like(lists.score), np.zeros_like(lists.score)
+    rows = np.where(there, shelf.base_row[np.maximum(lists.rows, 0)], 0)
+    score, visual = rescore(queries.q, shelf.base.scaled, rows)
+    return np.where(there, score, 0).astype(np.int32), np.where(there, visual, 0).astype(np.int32)
+
+
+def _arrays(effects: Effects | None, n: int) -> tuple[Any, ...]:
+    if effects is None:
+        none = np.zeros((n, 0), dtype=np.int32)
+        bound = np.zeros(0)
+        off = np.zeros(0, dtype=np.bool_)
+        return (False, np.zeros(0, np.int32), np.zeros((0, 0), np.bool_), np.zeros((0, 0), np.int32),
+                bound, bound, none, none, none, off, off)  # fmt: skip
+    e = effects
+    return True, e.klass, e.allowed, e.boost, e.low, e.high, e.pin_row, e.pin_at, e.own_row, e.own, e.fill
+
+
+@numba.njit(cache=True, nogil=True)
+def _choose(
+    keys: Int64, horizon: Int32, page_group: Int64, able: Int32, group: Int64, stock: Bools, brand: Int32,
+    price: Float64, scaled: Float32, base_row: Int64, k: int, per_brand: int, per_look: int, look: float,
+    ruled: bool, klass: Int32, allowed: Bools, boost: Int32, low: Float64, high: Float64, pin_row: Int32,
+    pin_at: Int32, own_row: Int32, own: Bools, fill: Bools,
+) -> tuple[Int64, Int32, Int8, Int32, Bools]:  # fmt: skip
+    """Page after page, position after position. `at`: a chosen entry's place among the keys, -1 for pins and lists."""
+    n, depth = keys.shape
+    rows = np.full((n, k), -1, dtype=np.int64)
+    at = np.full((n, k), -1, dtype=np.int32)
+    reason = np.zeros((n, k), dtype=np.int8)
+    size = np.zeros(n, dtype=np.int32)
+    certain = np.zeros(n, dtype=np.bool_)
+    for i in range(n):
+        filled, open_ = 0, True
+        if ruled:
+            if own[i]:
+                for j in range(own_row.shape[1]):
+                    if own_row[i, j] < 0 or filled == k:
+                        break
+                    rows[i, filled], reason[i, filled] = own_row[i, j], 2
+                    filled += 1
+                open_ = fill[i]
+            if open_:
+                for j in range(pin_row.shape[1]):
+                    if pin_row[i, j] >= 0 and rows[i, pin_at[i, j]] < 0:
+                        rows[i, pin_at[i, j]], reason[i, pin_at[i, j]] = pin_row[i, j], 1
+                        filled += 1
+        placed = 0  # first position that may be free
+        decided = not open_ or filled == k
+        j = 0
+        while not decided and j < depth:
+            key = keys[i, j]
+            if key == 0x7FFFFFFFFFFFFFFF:  # no target, or one that is possible no more
+                j += 1
+                continue
+            score = -(key >> 32)
+            if horizon[i] != -2147483648 and score <= horizon[i]:
+                break
+            r = key & 0xFFFFFFFF
+            j += 1
+            g = group[r]
+            if not stock[r] or g == page_group[i]:
+                continue
+            if ruled:
+                if not allowed[klass[i], r]:
+                    continue
+                bounded = low[i] > -np.inf or high[i] < np.inf
+                if bounded and not (price[r] >= low[i] and price[r] <= high[i]):  # nan fails
+                    continue
+            same_group, brands, looks = False, 0, 0
+            for p in range(k):
+                o = rows[i, p]
+                if o < 0:
+                    continue
+                if group[o] == g:
+                    same_group = True
+                    break
+                if per_brand > 0 and brand[r] >= 0 and brand[o] == brand[r]:
+                    brands += 1
+                if per_look > 0 and base_row[o] >= 0:
+                    dot = 0.0
+                    for d in range(scaled.shape[1]):
+                        dot += np.float64(scaled[base_row[o], d]) * np.float64(scaled[base_row[r], d])
+                    if dot >= look:
+                        looks += 1
+            if same_group or (per_brand > 0 and brands >= per_brand) or (per_look > 0 and looks >= per_look):
+                continue
+            while rows[i, placed] >= 0:
+                placed += 1
+            rows[i, placed], at[i, placed] = r, j - 1
+            if ruled:
+                b = boost[klass[i], r]
+                if b > 0:
+                    reason[i, placed] = 3
+                elif b < 0:
+                    reason[i, placed] = 4
+            filled += 1
+            decided = filled == k
+        if not decided:
+            # All that is possible was looked at, or no group is left that could stand here.
+            decided = horizon[i] == -2147483648 or (not ruled and filled >= able[i])
+        # Pins beyond what there is to fill move up: a list has no holes.
+        end = 0
+        for p in range(k):
+            if rows[i, p] >= 0:
+                if end < p:
+                    rows[i, end], at[i, end], reason[i, end] = rows[i, p], at[i, p], reason[i, p]
+                    rows[i, p], at[i, p], reason[i, p] = -1, -1, 0
+                end += 1
+        size[i], certain[i] = end, decided
+    return rows, at, reason, size, certain

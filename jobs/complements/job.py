@@ -1,7 +1,8 @@
 """The stage `complements`: tonight's vectors → `candidates` and `complements`.
 
-Skipped before Spark starts where a run of the same date and scope has made lists from the same inputs and
-they are current.
+Skipped before Spark starts where a run of the same date and scope has made lists from the same inputs and they are
+current. Where an earlier night's lists rest on the same model, masks and taxonomy, they are brought up to date
+(`update.py`); else, or with --recompute, all are made anew. Either way the same lists come out.
 """
 
 from __future__ import annotations
@@ -10,26 +11,30 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from jobs.complements import gallery
+from jobs.complements import changes, gallery
+from jobs.complements.finish import Limits
 from jobs.complements.gallery import Gallery
 from jobs.complements.score import Float32, check_weights
-from jobs.complements.tasks import Task, allowed, deal, partitions_for, plan_tasks
+from jobs.complements.tasks import Task, Update, allowed, deal, partitions_for, plan_tasks, plan_updates
 from jobs.errors import ConservationError, DataError
 from jobs.lake import NO_TABLE
+from jobs.rules.compile import columns_read, rule_key
 from jobs.runs import Manifest, StageResult
 from jobs.stage import StageContext
+from schemas.rules import EMPTY, Rules
 from schemas.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from jobs.complements.spark_search import Digest, Figures
+    from jobs.complements.emit import Figures
+    from jobs.complements.spark_search import Digest
     from jobs.complements.worker import Spec
 
 Weights = Callable[[str, str], Float32]
@@ -39,6 +44,7 @@ TABLES = ("candidates", "complements")
 def run(ctx: StageContext) -> StageResult:
     """Make the lists of the run's categories. Raises DataError for vectors or masks that break their contract."""
     from jobs.embed.active import active_products
+    from jobs.rules.files import rules_of
     from medal_model.export import TeacherError, read_header
 
     products = active_products(ctx)
@@ -51,51 +57,163 @@ def run(ctx: StageContext) -> StageResult:
             f"{ctx.manifest.plan.teacher_dir}: holds {header.model_version} now, the run was planned with "
             f"{ctx.manifest.plan.inputs.model_version}; plan the date again"
         )
-    return make_lists(ctx, products, header.weights)
+    return make_lists(ctx, products, header.weights, rules_of(ctx.lake, ctx.manifest.plan.run_id))
 
 
-def make_lists(ctx: StageContext, products: pa.Table, weights: Weights) -> StageResult:
+@dataclass(frozen=True)
+class Night:
+    """How tonight's lists are made."""
+
+    mode: str  # full, incremental
+    why: str
+    whole: bool  # the slice is written as a whole; else only the lists that changed
+    written: int  # generation of the rows that are written
+    base: Manifest | None = None
+
+
+def make_lists(ctx: StageContext, products: pa.Table, weights: Weights, rules: Rules = EMPTY) -> StageResult:
     """As `run`, from active products and masks: weights(source, target) → float32 [128]."""
-    plan = ctx.manifest.plan
+    plan, lists = ctx.manifest.plan, ctx.settings.lists
     masks = _masks(ctx.taxonomy, plan.categories, weights)
-    all_ = gallery.galleries(products, ctx.taxonomy)
-    key = stage_key(ctx, all_, masks)
+    all_ = gallery.galleries(products, ctx.taxonomy, fallback=lists.fallback)
+    key = stage_key(ctx, all_, masks, products, rules)
     reads = {t: ctx.manifest.version(t) for t in ("catalog", "embeddings") if ctx.manifest.version(t) != NO_TABLE}
     if (earlier := _earlier(ctx, key)) is not None:
         # What it found is what this run has; how long it took is not.
         counts = {n: v for n, v in earlier.stages["complements"].counts.items() if not n.endswith("_s")}
         writes = {t: ctx.manifest.version(t) for t in TABLES}
         note = f"same inputs as {earlier.plan.run_id}"
+        changes.save(ctx.lake, plan.run_id, changes.load(ctx.lake, earlier.plan.run_id))
         return StageResult("complements", "skipped", reads, writes, counts, note=note, key=key)
-    lists = ctx.settings.lists
-    tasks = plan_tasks(all_, ctx.taxonomy, plan.categories, lists.query_block, lists.base_block)
+    search_key = _search_key(ctx, masks)
+    now = changes.pages_of(
+        all_, dict(zip(products["item_id"].to_pylist(), products["group_id"].to_pylist(), strict=True))
+    )
+    night, marked = _night(ctx, all_, now, search_key)
+    updates: list[Update] = []
+    if night.base is not None:
+        all_ = marked.galleries
+        updates = plan_updates(_slices(ctx, night.base), all_, ctx.taxonomy, plan.categories)
+    tasks: list[Task | Update] = [
+        *updates,
+        *plan_tasks(all_, ctx.taxonomy, plan.categories, lists.query_block, lists.base_block),
+    ]
+    ctx.log(f"complements: {night.mode}, {night.why}")
     gallery.stage(ctx.lake, plan.run_id, all_)
+    if rules:
+        gallery.stage_products(ctx.lake, plan.run_id, products)
     try:
-        writes, counts = _with_spark(ctx, key, tasks, masks)
+        writes, counts = _with_spark(ctx, key, night, tasks, masks, rules)
     finally:
         gallery.drop(ctx.lake, plan.run_id)
     counts["products"] = sum(len(all_[c]) for c in plan.categories)
+    counts["fresh"] = sum(int(all_[c].fresh.sum()) for c in plan.categories)
+    counts["incremental"] = int(night.mode == "incremental")
     planned = sum(len(all_[c]) * len(ctx.taxonomy.targets[c]) for c in plan.categories)
     if not planned == counts["planned"] == counts["filled"] + counts["empty_no_vector"] + counts["empty_no_target"]:
         raise ConservationError(f"complements of {plan.run_id}: {planned} lists were due, got {counts}")
+    changes.save(ctx.lake, plan.run_id, _stamped(now, search_key, night.written))
     ctx.fault("complements.before_manifest")
-    return StageResult("complements", "done", reads, writes, counts, key=key)
+    return StageResult("complements", "done", reads, writes, counts, note=f"{night.mode}: {night.why}", key=key)
 
 
-def stage_key(ctx: StageContext, all_: Mapping[str, Gallery], masks: Mapping[tuple[str, str], Float32]) -> str:
+def limits_of(ctx: StageContext) -> Limits:
+    lists = ctx.settings.lists
+    return Limits(lists.k, lists.per_brand, lists.per_look, lists.look)
+
+
+def stage_key(
+    ctx: StageContext, all_: Mapping[str, Gallery], masks: Mapping[tuple[str, str], Float32], products: pa.Table,
+    rules: Rules,
+) -> str:  # fmt: skip
     """sha256 over everything that decides the lists: equal key, equal content."""
     plan, lists = ctx.manifest.plan, ctx.settings.lists
-    h = hashlib.sha256()
-    about = [plan.inputs.model_version, ctx.taxonomy.fingerprint, lists.k, lists.depth, list(plan.categories)]
+    h = hashlib.sha256(_search_key(ctx, masks).encode())
+    about = [list(plan.categories), asdict(limits_of(ctx)), rule_key(rules, plan.run_date)]
     h.update(json.dumps(about).encode())
-    for pair in sorted(masks):
-        h.update(repr(pair).encode() + masks[pair].tobytes())
     for category, g in all_.items():
         h.update(json.dumps([category, g.ids.to_pylist()]).encode())
         # Group codes stand in order of first appearance by item_id, so equal groups give equal codes.
-        for a in (g.vectors, g.has_vector, g.department, g.group, g.in_stock):
+        for a in (g.vectors, g.level, g.department, g.group, g.in_stock):
             h.update(a.tobytes())
+        if lists.per_brand:
+            h.update(g.brand.tobytes())
+    read = sorted(columns_read(rules, plan.run_date) & set(products.column_names))
+    if read:
+        rows = products.select(["item_id", *read]).sort_by("item_id")
+        h.update(json.dumps([rows[c].to_pylist() for c in read], default=str).encode())
     return h.hexdigest()
+
+
+def _search_key(ctx: StageContext, masks: Mapping[tuple[str, str], Float32]) -> str:
+    """What neighbours rest on besides products: another one, and nothing of an earlier night is worth keeping."""
+    plan, lists = ctx.manifest.plan, ctx.settings.lists
+    h = hashlib.sha256(
+        json.dumps([plan.inputs.model_version, ctx.taxonomy.fingerprint, lists.depth, lists.fallback]).encode()
+    )
+    for pair in sorted(masks):
+        h.update(repr(pair).encode() + masks[pair].tobytes())
+    return h.hexdigest()
+
+
+def _stamped(pages: pa.Table, search_key: str, written: int) -> pa.Table:
+    return pages.replace_schema_metadata({"search_key": search_key, "written": str(written)})
+
+
+def _night(
+    ctx: StageContext, all_: Mapping[str, Gallery], now: pa.Table, search_key: str
+) -> tuple[Night, changes.Changes]:
+    """Full or incremental, from which earlier night, and written how."""
+    plan, lists = ctx.manifest.plan, ctx.settings.lists
+    nothing = changes.Changes(dict(all_), 0, 0, 0)
+    if plan.recompute:
+        return Night("full", "asked to recompute", True, 0), nothing
+    base = _last(ctx)
+    if base is None:
+        return Night("full", "no earlier night of this model and scope", True, 0), nothing
+    name = base.plan.run_id
+    before = changes.load(ctx.lake, name)
+    stamp = {} if before is None else {k.decode(): v.decode() for k, v in (before.schema.metadata or {}).items()}
+    if before is None or stamp.get("search_key") is None:
+        return Night("full", f"{name} left no record of its pages", True, 0), nothing
+    if stamp["search_key"] != search_key:
+        return Night("full", f"masks, taxonomy or lists.depth changed since {name}", True, 0), nothing
+    found = changes.compare(all_, now, before)
+    pages = sum(len(g) for g in all_.values())
+    why = f"since {name}: {found.fresh:,} of {pages:,} pages new or changed, {found.departed:,} gone"
+    if found.fresh > lists.full_from_share * pages:
+        return Night("full", f"{why}; more than {lists.full_from_share:.0%} (lists.full_from_share)", True, 0), nothing
+    written = int(stamp["written"]) + 1
+    writes = base.stages["complements"].writes
+    current = all(_files(ctx, t, writes[t]) == _files(ctx, t, ctx.manifest.version(t)) for t in TABLES)
+    whole = not current or written > lists.compact_nights
+    return Night("incremental", why, whole, 0 if whole else written, base), found
+
+
+def _last(ctx: StageContext) -> Manifest | None:
+    """The newest earlier night (by date, then generation) of the same model whose lists cover tonight's categories."""
+    plan = ctx.manifest.plan
+    runs = sorted(ctx.lake.runs(), key=lambda r: (r.run_date, r.generation), reverse=True)
+    for other in runs:
+        if (other.run_date, other.generation) >= (plan.run_date, plan.generation) or str(other) == plan.run_id:
+            continue
+        manifest = ctx.lake.manifest(str(other))
+        same = manifest.plan.inputs.model_version == plan.inputs.model_version
+        if same and "complements" in manifest.stages and set(plan.categories) <= set(manifest.plan.categories):
+            return manifest
+    return None
+
+
+def _slices(ctx: StageContext, base: Manifest) -> dict[str, tuple[list[str], list[str]]]:
+    """By source category the files of `candidates` and of `complements` that the earlier night's lists are in."""
+    writes, model = base.stages["complements"].writes, ctx.manifest.plan.inputs.model_version
+    opened = {t: ctx.lake.open(t, writes[t]) for t in TABLES if writes[t] != NO_TABLE}
+
+    def files(table: str, category: str) -> list[str]:
+        slice_ = [("model_version", "=", model), ("source_category", "=", category)]
+        return sorted(opened[table].file_uris(file_pruning_predicate=slice_)) if table in opened else []
+
+    return {c: (files("candidates", c), files("complements", c)) for c in ctx.manifest.plan.categories}
 
 
 def _masks(taxonomy: Taxonomy, categories: tuple[str, ...], weights: Weights) -> dict[tuple[str, str], Float32]:
@@ -139,8 +257,9 @@ def _files(ctx: StageContext, table: str, version: int) -> set[str]:
 
 
 def _with_spark(
-    ctx: StageContext, key: str, tasks: list[Task], masks: dict[tuple[str, str], Float32]
-) -> tuple[dict[str, int], dict[str, float]]:
+    ctx: StageContext, key: str, night: Night, tasks: list[Task | Update], masks: dict[tuple[str, str], Float32],
+    rules: Rules,
+) -> tuple[dict[str, int], dict[str, float]]:  # fmt: skip
     from pyspark.sql import SparkSession
 
     from jobs.complements.worker import Spec
@@ -149,7 +268,8 @@ def _with_spark(
     plan, lists = ctx.manifest.plan, ctx.settings.lists
     spec = Spec(
         ctx.lake.root, ctx.lake.s3_endpoint_url, plan.run_id, key, plan.inputs.model_version,
-        ctx.taxonomy.categories, allowed(ctx.taxonomy), masks, lists.depth, lists.k, lists.base_block,
+        ctx.taxonomy, allowed(ctx.taxonomy), masks, lists.depth, limits_of(ctx), lists.base_block,
+        night.written, night.whole, rules, plan.run_date,
     )  # fmt: skip
     ours = SparkSession.getActiveSession() is None
     t0 = time.monotonic()
@@ -164,51 +284,52 @@ def _with_spark(
 
 
 def _search_and_write(
-    ctx: StageContext, spark: SparkSession, spec: Spec, tasks: list[Task]
+    ctx: StageContext, spark: SparkSession, spec: Spec, tasks: list[Task | Update]
 ) -> tuple[dict[str, int], dict[str, float]]:
     from jobs.complements.spark_search import candidates_of, complements_of, measure, progress, rows_of
 
     partitions = ctx.settings.spark.partitions or partitions_for(tasks, spark.sparkContext.defaultParallelism)
     shares = deal(tasks, partitions)
     pairs = sum(t.pairs for t in tasks)
-    ctx.log(f"complements: {len(tasks)} search tasks, {len(shares)} Spark tasks, {pairs:,} pairs")
+    ctx.log(f"complements: {len(tasks)} tasks, {len(shares)} Spark tasks, {pairs:,} pairs to search in full")
     rows = rows_of(spark, spec, shares)
     t0 = time.monotonic()
     with progress(spark, shares, ctx.log, lambda: ctx.fault("complements.searching")):
         figures, candidates, complements = measure(rows)
     ctx.fault("complements.searching")
     t1 = time.monotonic()
-    writes = {"candidates": _write(ctx, spark, "candidates", candidates_of(rows), candidates)}
+    writes = {"candidates": _write(ctx, spark, "candidates", candidates_of(rows), candidates, spec)}
     ctx.fault("complements.candidates_committed")
-    writes["complements"] = _write(ctx, spark, "complements", complements_of(rows), complements)
+    writes["complements"] = _write(ctx, spark, "complements", complements_of(rows), complements, spec)
     t2 = time.monotonic()
     rows.unpersist()
-    return writes, _counts(figures, pairs, t1 - t0, t2 - t1)
+    counts = _counts(figures, t1 - t0, t2 - t1)
+    return writes, {**counts, "candidates_written": candidates.rows, "complements_written": complements.rows}
 
 
-def _counts(f: Figures, pairs: int, wall_s: float, write_s: float) -> dict[str, float]:
-    """Figures of the manifest. search/rescore/finish are seconds of the workers added up; the rest wall clock."""
+def _counts(f: Figures, wall_s: float, write_s: float) -> dict[str, float]:
+    """Figures of the manifest. search/rescore/finish/read are seconds of the workers added up; the rest wall clock."""
     raw = asdict(f)
-    named = {"no_vector": "empty_no_vector", "no_target": "empty_no_target"}
+    named = {"no_vector": "empty_no_vector", "no_target": "empty_no_target", "able": "feasible"}
     out: dict[str, float] = {named.get(n, n): round(v, 3) if n.endswith("_s") else v for n, v in raw.items()}
-    out["coverage"] = round(f.entries / f.feasible, 6) if f.feasible else 1.0
-    return out | {"pairs": pairs, "lists_s": round(wall_s, 3), "write_s": round(write_s, 3)}
+    out["coverage"] = round(f.entries / f.able, 6) if f.able else 1.0
+    return out | {"lists_s": round(wall_s, 3), "write_s": round(write_s, 3)}
 
 
-def _write(ctx: StageContext, spark: SparkSession, table: str, rows: DataFrame, content: Digest) -> int:
-    """The version of a table that holds this run's slice: the one this run starts from where that has it already.
+def _write(ctx: StageContext, spark: SparkSession, table: str, rows: DataFrame, content: Digest, spec: Spec) -> int:
+    """The version of a table that holds this run's lists: the one this run starts from where that has them already.
 
     A run killed after its commit finds it by run id; that the commit holds what was computed again is checked.
     """
     from jobs.complements.spark_search import slice_condition, slice_digest
-    from jobs.spark import replace_slice
+    from jobs.spark import append_rows, replace_slice
 
     plan = ctx.manifest.plan
     where = slice_condition(plan.inputs.model_version, plan.categories)
     ctx.lease.check()
     found = ctx.lake.committed(table, plan.run_id)
     if found is not None:
-        if slice_digest(spark, ctx.lake, table, found, where) != content:
+        if slice_digest(spark, ctx.lake, table, found, where, spec.written) != content:
             raise ConservationError(
                 f"table {table}: version {found}, committed by {plan.run_id} before it was interrupted, differs "
                 "from what the same inputs give now; plan the date again with --recompute"
@@ -216,10 +337,18 @@ def _write(ctx: StageContext, spark: SparkSession, table: str, rows: DataFrame, 
         ctx.log(f"complements: {table} is there already, version {found}")
         return found
     before = ctx.manifest.version(table)
-    if slice_digest(spark, ctx.lake, table, before, where) == content:
+    if spec.whole:
+        unchanged = slice_digest(spark, ctx.lake, table, before, where) == content
+    else:
+        unchanged = content.rows == 0
+    if unchanged:
         ctx.log(f"complements: {table} unchanged, version {before} stays")
         return before
     ctx.lease.check()
-    version = replace_slice(ctx.lake, table, rows, ctx.run, model_version=plan.inputs.model_version, where=where)
-    ctx.log(f"complements: {table} version {version}, {content.rows:,} rows")
+    model = plan.inputs.model_version
+    if spec.whole:
+        version = replace_slice(ctx.lake, table, rows, ctx.run, model_version=model, where=where)
+    else:
+        version = append_rows(ctx.lake, table, rows, ctx.run, model_version=model)
+    ctx.log(f"complements: {table} version {version}, {content.rows:,} rows written")
     return version

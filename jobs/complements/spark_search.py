@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jobs.complements.tasks import Task
-from jobs.complements.worker import SCHEMA, Spec, work
+from jobs.complements.emit import FIGURES, SCHEMA, Figures
+from jobs.complements.worker import Shares, Spec, work
 from jobs.lake import NO_TABLE, Lake
 from schemas.tables import CANDIDATES, COMPLEMENTS
 
@@ -21,23 +21,6 @@ _SAY_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Sums over all rows of a run, i.e. over product × target category."""
-
-    planned: int
-    filled: int
-    no_vector: int
-    no_target: int
-    entries: int
-    feasible: int
-    searched_exactly: int
-    refilled: int
-    search_s: float
-    rescore_s: float
-    finish_s: float
-
-
-@dataclass(frozen=True)
 class Digest:
     """Content of a slice whatever the order of its rows: their number and two sums of 64-bit row hashes."""
 
@@ -46,7 +29,7 @@ class Digest:
     mixed: int
 
 
-def rows_of(spark: SparkSession, spec: Spec, shares: tuple[tuple[Task, ...], ...]) -> DataFrame:
+def rows_of(spark: SparkSession, spec: Spec, shares: Shares) -> DataFrame:
     """All rows of a run, computed where they are first needed and kept for the second writing."""
     from pyspark import StorageLevel
     from pyspark.sql.pandas.types import from_arrow_schema
@@ -57,46 +40,41 @@ def rows_of(spark: SparkSession, spec: Spec, shares: tuple[tuple[Task, ...], ...
 
 
 def candidates_of(rows: DataFrame) -> DataFrame:
-    """Products without a vector have no neighbours, so no row."""
-    return rows.where("neighbour_ids IS NOT NULL").select(*CANDIDATES.schema.names)
+    """Pages that nothing asks for have no neighbours, so no row."""
+    return rows.where("candidates_changed").select(*CANDIDATES.schema.names)
 
 
 def complements_of(rows: DataFrame) -> DataFrame:
-    return rows.select(*COMPLEMENTS.schema.names)
+    return rows.where("complements_changed").select(*COMPLEMENTS.schema.names)
 
 
 def measure(rows: DataFrame) -> tuple[Figures, Digest, Digest]:
     """Figures and the digests of `candidates` and `complements`, in one pass; the pass that computes the rows."""
     from pyspark.sql import functions as F
 
-    count = {
-        "planned": F.count(F.lit(1)),
-        "filled": F.sum((F.col("size") > 0).cast("long")),
-        "no_vector": F.sum((F.col("empty_reason") == "no_vector").cast("long")),
-        "no_target": F.sum((F.col("empty_reason") == "no_target").cast("long")),
-        "entries": F.sum(F.col("size").cast("long")),
-        "feasible": F.sum(F.col("feasible").cast("long")),
-        "searched_exactly": F.sum(F.col("searched_exactly").cast("long")),
-        "refilled": F.sum(F.col("refilled").cast("long")),
-        **{name: F.sum(name) for name in ("search_s", "rescore_s", "finish_s")},
-    }
     got = rows.agg(
-        *(c.alias(n) for n, c in count.items()),
-        *_digest_columns("candidates", CANDIDATES.schema.names, F.col("neighbour_ids").isNotNull()),
-        *_digest_columns("complements", COMPLEMENTS.schema.names, F.lit(True)),
+        *(F.sum(name).alias(name) for name in FIGURES),
+        *_digest_columns("candidates", CANDIDATES.schema.names, F.col("candidates_changed")),
+        *_digest_columns("complements", COMPLEMENTS.schema.names, F.col("complements_changed")),
     ).collect()[0]
-    figures = {f.name: got[f.name] or 0 for f in fields(Figures)}
-    return Figures(**figures), _digest(got, "candidates"), _digest(got, "complements")
+    figures = Figures(**{name: got[name] or 0 for name in FIGURES})
+    return figures, _digest(got, "candidates"), _digest(got, "complements")
 
 
-def slice_digest(spark: SparkSession, lake: Lake, table: str, version: int, where: str) -> Digest | None:
-    """Digest of a slice of a table at a version; None where there is no table."""
+def slice_digest(
+    spark: SparkSession, lake: Lake, table: str, version: int, where: str, written: int | None = None
+) -> Digest | None:
+    """Digest of a slice of a table at a version, or of the rows of one generation in it; None where there is none."""
     from pyspark.sql import functions as F
 
     if version == NO_TABLE:
         return None
     names = (CANDIDATES if table == "candidates" else COMPLEMENTS).schema.names
     rows = spark.read.format("delta").option("versionAsOf", str(version)).load(lake.spark_uri(table)).where(where)
+    if "written" not in rows.columns:
+        return None
+    if written is not None:
+        rows = rows.where(F.col("written") == written)
     return _digest(rows.agg(*_digest_columns(table, names, F.lit(True))).collect()[0], table)
 
 
@@ -112,8 +90,9 @@ def slice_condition(model_version: str, categories: Sequence[str]) -> str:
 def _digest_columns(table: str, names: Sequence[str], counted: Column) -> list[Column]:
     from pyspark.sql import functions as F
 
-    # Spark's hash passes over nulls; the only nullable column gets a value for them.
-    columns = [F.coalesce(F.col(n), F.lit("")) if n == "empty_reason" else F.col(n) for n in names]
+    # Spark's hash passes over nulls; the nullable columns get a value for them.
+    nullable = ("empty_reason", "level")
+    columns = [F.coalesce(F.col(n), F.lit("")) if n in nullable else F.col(n) for n in names]
     one, other = F.xxhash64(*columns), F.xxhash64(F.lit(1), *columns)
     return [
         F.sum(counted.cast("long")).alias(f"{table}_rows"),
@@ -128,7 +107,7 @@ def _digest(got: object, table: str) -> Digest:
 
 @contextmanager
 def progress(
-    spark: SparkSession, shares: Sequence[Sequence[Task]], log: Callable[[str], None], first_done: Callable[[], None]
+    spark: SparkSession, shares: Shares, log: Callable[[str], None], first_done: Callable[[], None]
 ) -> Iterator[None]:
     """While a Spark job runs: a line on how far it is every ten seconds, and a call once a first share is done."""
     tracker = spark.sparkContext.statusTracker()

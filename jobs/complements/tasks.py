@@ -17,6 +17,7 @@ from schemas.taxonomy import Taxonomy
 
 # Cost of a query besides one base row's, in base rows: re-scoring 80 gathered rows and writing a list.
 _QUERY_COST = 3000
+_UPDATE_COST = 1000  # reading a known list, finishing and comparing it, in the same unit
 _TASK_COST = 20_000  # a FAISS call and a record batch, in the same unit
 _SHARE_COST = 10_000_000  # about half a second of work: a smaller share costs Spark more than it saves
 
@@ -29,7 +30,7 @@ class Task:
     target: str
     slot: int
     department: int  # of the pages, place in the taxonomy
-    start: int  # queries: this part of the source gallery's rows of that department
+    start: int  # queries: this part of the source gallery's fresh rows of that department
     stop: int
     base_rows: int
     base_blocks: int
@@ -38,6 +39,19 @@ class Task:
     @property
     def pairs(self) -> int:
         return (self.stop - self.start) * self.base_rows
+
+
+@dataclass(frozen=True)
+class Update:
+    """Known lists of a source category brought up to date: the rows of some files of `candidates`."""
+
+    source: str
+    files: tuple[str, ...]  # of candidates, relative to the table
+    lists_files: tuple[str, ...]  # of complements: all of the category
+    neighbour_files: tuple[str, ...]  # of candidates: all of the category, to tell which rows of a key hold
+    lead: bool  # this one also says which lists of `complements` are no more
+    cost: float
+    pairs: int = 0
 
 
 def allowed(taxonomy: Taxonomy) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
@@ -53,10 +67,12 @@ def plan_tasks(
     query_block: int,
     base_block: int,
 ) -> list[Task]:
-    """Every task of a run whose lists are those of `categories`: by source, target, department, block."""
+    """Every search of a run whose lists are those of `categories`: by source, target, department, block.
+
+    Of fresh pages alone: on an incremental night the others are brought up to date (`Update`)."""
     may = allowed(taxonomy)
     n = len(taxonomy.departments)
-    products = {c: np.bincount(g.department, minlength=n) for c, g in all_.items()}
+    products = {c: np.bincount(g.department[g.fresh], minlength=n) for c, g in all_.items()}
     targets = {c: np.bincount(g.department[g.has_vector], minlength=n) for c, g in all_.items()}
     out = []
     for source in categories:
@@ -72,12 +88,36 @@ def plan_tasks(
     return out
 
 
-def partitions_for(tasks: Sequence[Task], cores: int) -> int:
+def plan_updates(
+    files: Mapping[str, tuple[Sequence[str], Sequence[str]]],
+    all_: Mapping[str, Gallery],
+    taxonomy: Taxonomy,
+    categories: Sequence[str],
+) -> list[Update]:
+    """The updates of known lists: one a file of `candidates`, so that they spread over the cores.
+
+    `files`: by source category those of `candidates` and of `complements`.
+    """
+    out = []
+    for source in categories:
+        neighbours, lists = (tuple(own) for own in files[source])
+        slots = len(taxonomy.targets[source])
+        if not neighbours and not lists:
+            continue
+        arrived = sum(int(all_[t].arrived.sum()) for t in taxonomy.targets[source]) / max(1, slots)
+        cost = len(all_[source]) * slots * (_UPDATE_COST + arrived) + _TASK_COST
+        for n, name in enumerate(neighbours or ("",)):
+            mine = (name,) if name else ()
+            out.append(Update(source, mine, lists, neighbours, n == 0, cost / max(1, len(neighbours))))
+    return out
+
+
+def partitions_for(tasks: Sequence[Task | Update], cores: int) -> int:
     """Shares where the settings name no number: four for each core, so that they end together and progress shows."""
     return max(1, min(4 * cores, round(sum(t.cost for t in tasks) / _SHARE_COST)))
 
 
-def deal(tasks: Sequence[Task], partitions: int) -> tuple[tuple[Task, ...], ...]:
+def deal(tasks: Sequence[Task | Update], partitions: int) -> tuple[tuple[Task | Update, ...], ...]:
     """Tasks in at most `partitions` shares of about equal cost.
 
     Neighbours in the plan stay together, so that a share holds few source categories (each becomes a file of the
@@ -89,4 +129,8 @@ def deal(tasks: Sequence[Task], partitions: int) -> tuple[tuple[Task, ...], ...]
     middle = after - np.array([t.cost for t in tasks]) / 2
     share = np.minimum((middle / after[-1] * partitions).astype(int), partitions - 1)
     shares = [[t for t, s in zip(tasks, share, strict=True) if s == i] for i in range(partitions)]
-    return tuple(tuple(sorted(s, key=lambda t: (t.target, t.department))) for s in shares if s)
+    return tuple(tuple(sorted(s, key=_order)) for s in shares if s)
+
+
+def _order(task: Task | Update) -> tuple[str, int]:
+    return ("", 0) if isinstance(task, Update) else (task.target, task.department)

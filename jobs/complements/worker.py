@@ -1,57 +1,35 @@
-"""What a Spark worker does: its tasks one by one, from the staged galleries to rows of both tables.
-
-A row is a product × target category; it carries the columns of `candidates` (null without a vector), those of
-`complements`, and the figures of its making. A task's seconds stand in its first row, so that they add up.
-"""
+"""What a Spark worker does: its tasks one by one, from the staged galleries to rows of both tables."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from jobs.complements.finish import REASON, Lists, finish, no_lists, refill
-from jobs.complements.gallery import Gallery, open_gallery
+from jobs.complements import emit
+from jobs.complements.emit import SCHEMA, Figures, Near, Slot
+from jobs.complements.finish import Limits, Lists, Shelf, finish, known, no_lists
+from jobs.complements.gallery import Gallery, open_gallery, open_products
 from jobs.complements.score import Bools, Float32, Int64, scaled_queries
 from jobs.complements.search import Base, Neighbours, Queries, neighbours
-from jobs.complements.tasks import Task
+from jobs.complements.tasks import Task, Update
 from jobs.lake import Lake
-from schemas.tables import CANDIDATES, COMPLEMENT, COMPLEMENTS
+from schemas.rules import EMPTY, Rules
+from schemas.taxonomy import Taxonomy
 
-_FIGURES = pa.schema(
-    [
-        pa.field("refilled", pa.bool_()),
-        pa.field("searched_exactly", pa.bool_()),
-        pa.field("search_s", pa.float64()),
-        pa.field("rescore_s", pa.float64()),
-        pa.field("finish_s", pa.float64()),
-    ]
-)
-FIGURES = tuple(_FIGURES.names)
+if TYPE_CHECKING:
+    from jobs.rules.attributes import Attributes
+    from jobs.rules.compile import Effects
 
+__all__ = ["SCHEMA", "Shares", "Spec", "run_task", "work"]
 
-def _nullable(f: pa.Field) -> pa.Field:
-    """A field as Spark knows it; the contract's NOT NULL holds for the table, not for a row of two tables."""
-    return f.with_nullable(True)
-
-
-SCHEMA = pa.schema(
-    [
-        *(_nullable(f) for f in CANDIDATES.schema),
-        *(_nullable(f) for f in COMPLEMENTS.schema if f.name not in CANDIDATES.schema.names),
-        *_FIGURES,
-    ]
-)
-
-
-Shares = tuple[tuple[Task, ...], ...]  # the tasks of each Spark task
+AnyTask = Task | Update
+Shares = tuple[tuple[AnyTask, ...], ...]  # the tasks of each Spark task
 
 
 @dataclass(frozen=True)
@@ -63,12 +41,20 @@ class Spec:
     run_id: str
     content: str  # key of the galleries' content: a worker that lives on never serves an earlier run's
     model_version: str
-    categories: tuple[str, ...]  # all of the taxonomy: a gallery's number is its place here
+    taxonomy: Taxonomy = field(repr=False)
     allowed: Bools  # [page's department, product's department]
     weights: dict[tuple[str, str], Float32] = field(repr=False)
     depth: int
-    k: int
+    limits: Limits
     base_block: int
+    written: int = 0  # of the rows that are written
+    whole: bool = True  # every row is written, changed or not
+    rules: Rules = EMPTY  # in force tonight
+    run_date: str = ""
+
+    def slot(self, source: str, target: str) -> Slot:
+        at = self.taxonomy.targets[source].index(target)
+        return Slot(source, target, at, self.model_version, self.written)
 
 
 def work(spec: Spec, shares: Shares, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -76,116 +62,138 @@ def work(spec: Spec, shares: Shares, batches: Iterator[pa.RecordBatch]) -> Itera
     for batch in batches:
         for share in batch.column(0).to_pylist():
             for task in shares[share]:
-                yield run_task(spec, task)
+                yield from run_task(spec, task)
 
 
-def run_task(spec: Spec, task: Task) -> pa.RecordBatch:
+def run_task(spec: Spec, task: AnyTask) -> Iterator[pa.RecordBatch]:
     """Rows of one task."""
-    source, target = _gallery(spec, task.source), _gallery(spec, task.target)
-    base = _base(spec, task.target, task.department)
-    pages = np.flatnonzero(source.department == task.department)[task.start : task.stop]
-    has = source.has_vector[pages]
-    q = scaled_queries(spec.weights[task.source, task.target], source.vectors[pages[has]])
-    queries = Queries(q, source.group[pages[has]])
-    found = neighbours(queries, base, spec.depth, spec.base_block)
+    if isinstance(task, Update):
+        from jobs.complements.update import update
+
+        return update(spec, task)
+    return iter((search(spec, task),))
+
+
+def search(spec: Spec, task: Task) -> pa.RecordBatch:
+    """Rows of one search task: all of its pages searched in full."""
+    source, target = gallery_of(spec, task.source), gallery_of(spec, task.target)
+    base = base_of(spec, task.target, task.department)
+    shelf = target.shelf(base)
+    pages = np.flatnonzero((source.department == task.department) & source.fresh)[task.start : task.stop]
+    asked = source.level[pages] >= 0
+    figures = Figures(full=len(pages))
+    found, lists = search_pages(spec, task, source, pages[asked], shelf, figures)
+    near = near_of(found, base)
+    if not asked.all():
+        lists = _spread(lists, asked, no_lists(source.group[pages], base, spec.limits.k))
+        near = Near(*(_spread_array(getattr(near, f), asked, fill)
+                      for f, fill in (("rows", -1), ("score", 0), ("visual", 0), ("horizon", 0))))  # fmt: skip
+    emit.count(figures, lists, source.level[pages])
+    every = np.ones(len(pages), dtype=np.bool_)
+    slot = spec.slot(task.source, task.target)
+    out = emit.rows(slot, source, target, pages, near, lists, emit.hashes(lists, target), asked, every)
+    return emit.with_figures(out, figures)
+
+
+def search_pages(
+    spec: Spec, task: Task, source: Gallery, pages: Int64, shelf: Shelf, figures: Figures
+) -> tuple[Neighbours, Lists]:
+    """Neighbours and finished lists of pages that have a query."""
+    queries = queries_of(spec, task.source, task.target, source, pages)
+    found = neighbours(queries, shelf.base, spec.depth, spec.base_block)
     t0 = time.perf_counter()
-    lists = refill(finish(found, queries.group, base, spec.k), queries, base, spec.k)
-    if not has.all():
-        lists = _spread(lists, has, no_lists(source.group[pages], base, spec.k))
-    out = _rows(spec, task, source, target, base, pages, has, found, lists)
-    figures = {
-        "refilled": lists.refilled,
-        "searched_exactly": _spread_array(found.exact, has, False),
-        "search_s": _first(len(pages), found.search_s),
-        "rescore_s": _first(len(pages), found.rescore_s),
-        "finish_s": _first(len(pages), time.perf_counter() - t0),
-    }
-    return pa.RecordBatch.from_arrays([*out, *(pa.array(figures[n]) for n in FIGURES)], schema=SCHEMA)
+    effects = effects_of(spec, task.source, task.target, pages)
+    lists = finish(known(found, shelf.base), queries, shelf, spec.limits, effects)
+    figures.finish_s += time.perf_counter() - t0
+    figures.search_s += found.search_s
+    figures.rescore_s += found.rescore_s
+    figures.searched_exactly += int(found.exact.sum())
+    figures.pairs += len(pages) * len(shelf.base)
+    return found, lists
 
 
-def _rows(
-    spec: Spec, task: Task, source: Gallery, target: Gallery, base: Base, pages: Int64, has: Bools,
-    found: Neighbours, lists: Lists,
-) -> list[pa.Array]:  # fmt: skip
-    n = len(pages)
+def queries_of(spec: Spec, source: str, target: str, gallery: Gallery, pages: Int64) -> Queries:
+    return Queries(scaled_queries(spec.weights[source, target], gallery.vectors[pages]), gallery.group[pages])
+
+
+def near_of(found: Neighbours, base: Base) -> Near:
+    """Neighbours by rows of the gallery."""
     there = found.rows >= 0
-    lengths = np.zeros(n, dtype=np.int64)
-    lengths[has] = there.sum(axis=1)
-    neighbour_ids = target.ids.take(pa.array(base.rows[found.rows[there]]))
-    listed = lists.rows >= 0
-    ids = target.ids.take(pa.array(base.rows[lists.rows[listed]]))
-    score, visual = lists.score[listed], lists.visual[listed]
-    reasons = pa.repeat(pa.scalar(REASON), len(ids))
-    parts = [ids, pa.array(score), pa.array(visual), pa.array(score - visual), reasons]
-    items = _lists(pa.StructArray.from_arrays(parts, fields=list(COMPLEMENT)), lists.size)
-    reason = np.where(has, "no_target", "no_vector").astype(object)
-    reason[lists.size > 0] = None
-    columns = {
-        "item_id": source.ids.take(pa.array(pages)),
-        "source_category": pa.repeat(pa.scalar(task.source), n),
-        "target_category": pa.repeat(pa.scalar(task.target), n),
-        "model_version": pa.repeat(pa.scalar(spec.model_version), n),
-        "neighbour_ids": _lists(neighbour_ids, lengths, ~has),
-        "scores": _lists(pa.array(found.score[there]), lengths, ~has),
-        "visuals": _lists(pa.array(found.visual[there]), lengths, ~has),
-        "horizon": pa.array(_spread_array(found.horizon, has, 0), mask=~has),
-        "slot": pa.repeat(pa.scalar(task.slot, pa.int32()), n),
-        "items": items,
-        "size": pa.array(lists.size),
-        "feasible": pa.array(lists.feasible),
-        "empty_reason": pa.array(reason, pa.string()),
-        "list_hash": list_hashes(items),
-    }
-    return [columns[name].cast(SCHEMA.field(name).type) for name in SCHEMA.names if name not in FIGURES]
+    rows = np.where(there, base.rows[np.maximum(found.rows, 0)] if len(base) else -1, -1)
+    return Near(rows, found.score, found.visual, found.horizon)
 
 
-def list_hashes(items: pa.ListArray) -> pa.StringArray:
-    """Hash of the published part of each list: 32 hex digits of the sha256 of its lines.
+def effects_of(spec: Spec, source: str, target: str, pages: Int64) -> Effects | None:
+    """What the shop's rules make of these pages' lists for a target category."""
+    if not spec.rules:
+        return None
+    from jobs.rules.compile import effects
 
-    A line is item_id, score, visual, colour, reason with tabs between and, but for the last, a newline behind.
-    """
-    flat = items.flatten()
-    text = [pc.struct_field(flat, "item_id")]
-    text += [pc.struct_field(flat, f).cast(pa.string()) for f in ("score", "visual", "colour")]
-    text += [pc.struct_field(flat, "reason")]
-    # A pin has no score: nothing between its tabs.
-    lines = pc.binary_join_element_wise(*text, "\t", null_handling="replace", null_replacement="")
-    offsets = pc.subtract(items.offsets, items.offsets[0])  # of a slice they do not start at 0
-    joined = pc.binary_join(pa.ListArray.from_arrays(offsets, lines), "\n")
-    return pa.array([hashlib.sha256(t.encode()).hexdigest()[:32] for t in joined.to_pylist()], pa.string())
-
-
-def _lists(values: pa.Array, lengths: npt.NDArray[np.integer], null: Bools | None = None) -> pa.ListArray:
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int32)
-    np.cumsum(lengths, out=offsets[1:])
-    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=None if null is None else pa.array(null))
+    own, there = attributes_of(spec, source).take(pages), attributes_of(spec, target)
+    return effects(spec.rules, spec.run_date, own, there, spec.allowed, spec.limits.k)
 
 
 def _spread(lists: Lists, has: Bools, empty: Lists) -> Lists:
-    """Lists of products with a vector, put between the empty ones of those without."""
-    for name in ("rows", "score", "visual", "size", "feasible", "refilled"):
+    """Lists of pages with a query, put between the empty ones of those without."""
+    for name in ("rows", "score", "visual", "reason", "size", "feasible", "certain", "refilled"):
         getattr(empty, name)[has] = getattr(lists, name)
     return empty
 
 
-def _spread_array(a: npt.NDArray[np.generic], has: Bools, fill: object) -> npt.NDArray[np.generic]:
-    out = np.full(len(has), fill, dtype=a.dtype)
+def _spread_array(a: np.ndarray, has: Bools, fill: int) -> np.ndarray:
+    out = np.full((len(has), *a.shape[1:]), fill, dtype=a.dtype)
     out[has] = a
-    return out
-
-
-def _first(n: int, value: float) -> npt.NDArray[np.float64]:
-    out = np.zeros(n)
-    out[:1] = value
     return out
 
 
 # --- what a worker process keeps: galleries are memory-mapped, bases are copies of their allowed rows ---------
 
 
-def _gallery(spec: Spec, category: str) -> Gallery:
-    n = spec.categories.index(category)
+def gallery_of(spec: Spec, category: str) -> Gallery:
+    n = spec.taxonomy.categories.index(category)
     return _opened(spec.lake_root, spec.s3_endpoint_url, spec.run_id, spec.content, n)
+
+
+def base_of(spec: Spec, category: str, department: int) -> Base:
+    """Possible targets of a category for the pages of a department."""
+    return _built(*_base_key(spec, category, department))
+
+
+def arrived_of(spec: Spec, category: str, department: int) -> Base:
+    """Those of them that the lists of the other pages do not know yet."""
+    return _new(*_base_key(spec, category, department))
+
+
+def attributes_of(spec: Spec, category: str) -> Attributes:
+    return _attributes(spec.lake_root, spec.s3_endpoint_url, spec.run_id, spec.content, _Hashless(spec.taxonomy))[
+        category
+    ]
+
+
+def lake_of(spec: Spec) -> Lake:
+    return Lake(spec.lake_root, s3_endpoint_url=spec.s3_endpoint_url)
+
+
+_Key = tuple[str, str | None, str, str, int]
+
+
+def _base_key(spec: Spec, category: str, department: int) -> tuple[_Key, tuple[bool, ...]]:
+    flags = tuple(bool(b) for b in spec.allowed[department])
+    n = spec.taxonomy.categories.index(category)
+    return (spec.lake_root, spec.s3_endpoint_url, spec.run_id, spec.content, n), flags
+
+
+class _Hashless:
+    """A value that takes part in no cache key: the run's content stands for it."""
+
+    def __init__(self, value: Taxonomy) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Hashless)
 
 
 @lru_cache(maxsize=64)
@@ -193,12 +201,21 @@ def _opened(root: str, endpoint: str | None, run_id: str, content: str, n: int) 
     return open_gallery(Lake(root, s3_endpoint_url=endpoint), run_id, n)
 
 
-def _base(spec: Spec, category: str, department: int) -> Base:
-    flags = tuple(bool(b) for b in spec.allowed[department])
-    key = (spec.lake_root, spec.s3_endpoint_url, spec.run_id, spec.content, spec.categories.index(category))
-    return _built(key, flags)
-
-
 @lru_cache(maxsize=2)  # tasks come by target and department
-def _built(key: tuple[str, str | None, str, str, int], flags: tuple[bool, ...]) -> Base:
+def _built(key: _Key, flags: tuple[bool, ...]) -> Base:
     return _opened(*key).base(np.array(flags))
+
+
+@lru_cache(maxsize=64)  # a hundredth of the bases
+def _new(key: _Key, flags: tuple[bool, ...]) -> Base:
+    g = _opened(*key)
+    return g.base(np.array(flags), g.arrived)
+
+
+@lru_cache(maxsize=1)
+def _attributes(
+    root: str, endpoint: str | None, run_id: str, content: str, taxonomy: _Hashless
+) -> dict[str, Attributes]:
+    from jobs.rules.attributes import attributes
+
+    return attributes(open_products(Lake(root, s3_endpoint_url=endpoint), run_id), taxonomy.value)

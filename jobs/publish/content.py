@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.complements.generations import read_live
 from jobs.errors import DataError
 from jobs.lake import Lake
 from jobs.publish.store import ListedItem, ListRow, ProductRow, SlotList
@@ -42,7 +43,7 @@ class RunLists:
 
     def _read(self, category: str, columns: list[str], *more: tuple[str, str, Any]) -> pa.Table:
         where = [("model_version", "=", self.model), ("source_category", "=", category), *more]
-        return self.lake.read("complements", self.version, columns=columns, filters=where)
+        return read_live(self.lake, "complements", self.version, columns=columns, filters=where)
 
     def content(self) -> Content:
         """Counts and hash, from the small columns alone.

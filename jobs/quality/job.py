@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.complements.generations import read_live
 from jobs.embed.active import active_products
 from jobs.embed.states import load_states
 from jobs.errors import DataError, GateBlocked
@@ -126,8 +127,8 @@ def _lists(ctx: StageContext, active: pa.Table) -> tuple[Frame, Frame]:
 def lists_of(ctx: StageContext) -> Callable[[str], pa.Table]:
     """Reads a source category's rows of tonight's `complements`."""
     version, model = ctx.manifest.version("complements"), ctx.manifest.plan.inputs.model_version
-    return lambda category: ctx.lake.read(
-        "complements", version, filters=[("model_version", "=", model), ("source_category", "=", category)]
+    return lambda category: read_live(
+        ctx.lake, "complements", version, filters=[("model_version", "=", model), ("source_category", "=", category)]
     )
 
 

@@ -229,7 +229,6 @@ class _Rules:
         add("unknown_ids", ~known)
         add("self_in_list", both & (x == y))
         add("sold_out", known & ~p.in_stock[y])
-        add("without_vector", known & ~p.has_vector[y])
         add("wrong_category", known & (p.category[y] != target[parent]))
         add("department_broken", both & ~self.allowed[p.department[x], p.department[y]])
         add("ages_mixed", both & (self.ages[p.department[x]] != self.ages[p.department[y]]))
@@ -246,7 +245,12 @@ class _Rules:
         scored = np.isfinite(score) & np.isfinite(visual) & np.isfinite(colour)
         by_model = pc.equal(pc.struct_field(fields, "reason"), "model").to_numpy(zero_copy_only=False).astype(bool)
         add("without_score", by_model & ~scored)
-        add("out_of_order", _out_of_order(parent, score, ids))
+        add("without_vector", known & ~p.has_vector[y] & scored)  # what a merchandiser put there needs none
+        # Boosted and buried entries keep the model's score and stand elsewhere; what is left must be in order.
+        at = np.flatnonzero(by_model)
+        off = np.zeros(len(parent), dtype=bool)
+        off[at] = _out_of_order(parent[at], score[at], ids.take(pa.array(at)))
+        add("out_of_order", off)
         add("parts_off", scored & (visual + colour != score))
         largest = np.zeros(len(self.t.categories))
         for t in np.unique(target[parent]):

@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[int, typer.Option(help="Which lists, which random products, which order.")] = 1,
     ) -> None:
         """Lay out lists and random products with their pictures, in shuffled order."""
+        from jobs.complements.generations import read_live
         from jobs.plan import snapshot_rows
         from jobs.report.blind import draw_rows, write_sheets
         from jobs.settings import load_settings
@@ -29,7 +30,7 @@ def register(app: typer.Typer) -> None:
         manifest = lake.manifest(run_id)
         products = snapshot_rows(lake, manifest)
         of_model = [("model_version", "=", manifest.plan.inputs.model_version)]
-        complements = lake.read("complements", manifest.version("complements"), filters=of_model)
+        complements = read_live(lake, "complements", manifest.version("complements"), filters=of_model)
         images = dict(zip(products["item_id"].to_pylist(), products["image_uri"].to_pylist(), strict=True))
         for page in write_sheets(draw_rows(complements, products, lists, seed), images, out):
             typer.echo(page)

@@ -13,6 +13,7 @@ from typing import Literal
 import pandas as pd
 import pyarrow as pa
 
+from jobs.complements.generations import read_live
 from jobs.embed.states import STATES, load_states
 from jobs.lake import Lake
 from jobs.quality.verdict import CheckResult, Verdict
@@ -209,7 +210,8 @@ def _lists(lake: Lake, manifest: Manifest) -> pd.DataFrame:
     columns = ["source_category", "size", "feasible", "empty_reason"]
     if not manifest.done("complements"):
         return pd.DataFrame(columns=columns)
-    rows = lake.read(
+    rows = read_live(
+        lake,
         "complements",
         manifest.version("complements"),
         columns=columns,

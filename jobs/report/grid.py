@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from jobs.complements.generations import read_live
 from jobs.lake import Lake
 from jobs.report.pictures import Thumbnails
 from jobs.runs import Manifest
@@ -100,7 +101,8 @@ def cards(
     chosen = choose([p for i in with_vector if (p := rows.get(i)) and p["category"] in wanted], taxonomy)
     if not chosen:
         return ()
-    lists = lake.read(
+    lists = read_live(
+        lake,
         "complements",
         manifest.version("complements"),
         columns=["item_id", "target_category", "slot", "items", "size", "feasible", "empty_reason"],

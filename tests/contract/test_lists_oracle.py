@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from lists_world import Vectors, assert_equal, context, in_process, oracle, ordered, split, table
 
-from jobs.complements.worker import FIGURES
+from jobs.complements.emit import FIGURES
 from medal_model.export import TeacherHeader
 from schemas.taxonomy import Taxonomy, load_taxonomy
 

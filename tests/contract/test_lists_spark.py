@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -22,11 +23,14 @@ from lists_world import (
     draw_weights,
     oracle,
     ordered,
+    table,
     tables_of,
+    unit,
 )
 from require import require
 from spark_fixture import spark  # noqa: F401  (a fixture)
 
+from jobs.complements.generations import read_live
 from jobs.complements.job import make_lists
 from jobs.errors import ConservationError
 from jobs.lake import NO_TABLE, Lake
@@ -81,7 +85,9 @@ def test_tables_are_the_oracle(first: First) -> None:
     assert counts["planned"] == len(want)
     assert counts["entries"] == sum(len(e.items) for e in want.values())
     assert counts["feasible"] == sum(e.feasible for e in want.values())
-    assert counts["empty_no_vector"] == sum(e.empty_reason == "no_vector" for e in want.values()) > 0
+    assert counts["empty_no_vector"] == sum(e.empty_reason == "no_vector" for e in want.values())
+    for level in ("group", "category"):
+        assert counts[f"by_{level}"] == sum(e.level == level and bool(e.items) for e in want.values()) > 0
     assert counts["empty_no_target"] == sum(e.empty_reason == "no_target" for e in want.values()) > 0
     assert counts["refilled"] > 0
     assert first.ctx.lease.checks >= 2  # type: ignore[attr-defined]
@@ -206,13 +212,22 @@ def test_a_subset_run_replaces_its_slice_and_stands_for_nothing_else(first: Firs
 def test_a_transaction_seen_before_is_passed_over_and_found(tmp_path: Path, spark: Any) -> None:  # noqa: F811
     from pyspark.sql.pandas.types import from_arrow_schema
 
+    from jobs.complements.emit import SCHEMA
     from jobs.complements.spark_search import complements_of, slice_condition
-    from jobs.complements.worker import SCHEMA
     from jobs.spark import replace_slice
 
     lake, run, where = Lake(str(tmp_path)), RunId("2026-03-02", "all", 1), slice_condition(MODEL, ["tops"])
     row = {**dict.fromkeys(SCHEMA.names), "source_category": "tops", "model_version": MODEL, "items": []}
-    row |= {"target_category": "bags", "slot": 0, "size": 0, "feasible": 0, "list_hash": "h"}
+    row |= {
+        "target_category": "bags",
+        "slot": 0,
+        "size": 0,
+        "feasible": 0,
+        "list_hash": "h",
+        "written": 0,
+        "removed": False,
+    }
+    row["complements_changed"] = True
 
     def rows(item: str) -> Any:
         values = [tuple({**row, "item_id": item}[n] for n in SCHEMA.names)]
@@ -224,6 +239,57 @@ def test_a_transaction_seen_before_is_passed_over_and_found(tmp_path: Path, spar
     older = RunId("2026-03-01", "all", 1)  # another date is another transaction
     assert replace_slice(lake, "complements", rows("third"), older, model_version=MODEL, where=where) == 1
     assert lake.read("complements", 1)["item_id"].to_pylist() == ["third"]
+
+
+def another(products: pa.Table, seed: int) -> pa.Table:
+    """The next night's products: some gone, some sold out, some new, some photographed again."""
+    rng, rows = np.random.default_rng(seed), products.to_pylist()
+    new = draw_products(12, seed + 100).to_pylist()
+    for row in new:
+        row["item_id"] = f"n{seed}-{row['item_id']}"
+    rows = [r for r in rows if rng.random() > 0.03]
+    for row in rows:
+        row["in_stock"] = bool(row["in_stock"]) if rng.random() > 0.05 else False
+        if rng.random() < 0.02:
+            row["vector"] = rng.permutation(np.array(row["vector"] or unit(rng.normal(size=128)))).tolist()
+    return table(*([r[n] for r in [*rows, *new]] for n in products.column_names))
+
+
+def test_nights_brought_up_to_date_are_those_made_in_full(tmp_path: Path) -> None:
+    products, nights = draw_products(300, 8), 4
+    for n in range(nights):
+        date = f"2026-03-{n + 2:02}"
+        ctx = context(tmp_path / "up", run_id=f"{date}-all-g1", k=K, depth=DEPTH, compact_nights=2)
+        result = night(ctx, products)
+        full = night(context(tmp_path / "full", run_id=f"{date}-all-g1", k=K, depth=DEPTH, recompute=True), products)
+        up, made = (
+            ordered(read_live(Lake(str(tmp_path / folder)), "complements", r.writes["complements"]))
+            for folder, r in (("up", result), ("full", full))
+        )
+        assert up.drop_columns(["written", "removed"]) == made.drop_columns(["written", "removed"])
+        assert result.note.startswith("full: no earlier night" if n == 0 else "incremental: since 2026-03-0")
+        assert max(up["written"].to_pylist()) == [0, 1, 2, 0][n], "the third night with changes writes the slice anew"
+        for name in ("planned", "filled", "entries", "feasible", "empty_no_target"):
+            assert result.counts[name] == full.counts[name], name
+        if n in (1, 2):
+            assert result.counts["pairs"] < 0.25 * full.counts["pairs"]
+            assert result.counts["complements_written"] < full.counts["complements_written"]
+        products = another(products, n)
+
+
+def test_an_update_from_lists_that_are_not_the_newest_writes_the_slice_as_a_whole(tmp_path: Path) -> None:
+    """A backfill of an older date wrote since: tonight starts from its own earlier night, and leaves nothing of that."""
+    first, older, last = draw_products(200, 3), draw_products(210, 4), another(draw_products(200, 3), 5)
+    night(context(tmp_path, run_id="2026-03-04-all-g1", k=K, depth=DEPTH), first)
+    backfill = night(context(tmp_path, run_id="2026-03-01-all-g1", k=K, depth=DEPTH), older)
+    assert backfill.note.startswith("full")
+    ctx = context(tmp_path, run_id="2026-03-05-all-g1", k=K, depth=DEPTH)
+    result = night(ctx, last)
+    assert result.note.startswith("incremental: since 2026-03-04-all-g1")
+    rows = ctx.lake.read("complements", result.writes["complements"])
+    assert set(rows["written"].to_pylist()) == {0}
+    full = night(context(tmp_path / "full", run_id="2026-03-05-all-g1", k=K, depth=DEPTH), last)
+    assert ordered(rows) == ordered(Lake(str(tmp_path / "full")).read("complements", full.writes["complements"]))
 
 
 _ON_S3 = """

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from lists_world import context, draw_products, draw_weights, in_process, table, unit
+from lists_world import context, draw_products, draw_weights, in_process, published_hash, table, unit
 
+from jobs.complements.finish import REASONS, SCORED
 from jobs.complements.gallery import galleries, open_gallery, stage
+from jobs.complements.hashing import id_words, list_hashes
 from jobs.complements.tasks import deal, plan_tasks
-from jobs.complements.worker import list_hashes
 from jobs.errors import DataError
-from schemas.tables import COMPLEMENT
 from schemas.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy()
@@ -82,27 +80,42 @@ def test_every_eligible_product_gets_a_row_for_each_slot(tmp_path: Path) -> None
     assert {r["source_category"] for r in got.values()} >= {"swimwear"}
     assert not {r["target_category"] for r in got.values()} & {"underwear", "swimwear"}
     without = {p["item_id"] for p in products.to_pylist() if p["vector"] is None}
-    assert {i for (i, _), r in got.items() if r["empty_reason"] == "no_vector"} == {
-        i for i in without if any(i == key[0] for key in want)
-    }
+    asked_by_another = {i for (i, _), r in got.items() if r["level"] in ("group", "product_type", "category")}
+    assert asked_by_another == {i for i in without if any(i == key[0] for key in want)}
+    assert {r["level"] for r in got.values()} >= {"product", "category"}
+
+
+def test_without_fallback_and_where_no_vector_is_there_to_ask(tmp_path: Path) -> None:
+    products = draw_products(300, 4)
+    all_ = galleries(products, TAXONOMY, fallback=False)
+    assert all(np.array_equal(g.level >= 0, g.has_vector) for g in all_.values())
+    bare = products.to_pylist()
+    for row in bare:
+        if row["category"] == "tops":
+            row["vector"] = None
+    names = ("item_id", "category", "department", "group_id", "in_stock", "vector")
+    rows = in_process(context(tmp_path), table(*([r[n] for r in bare] for n in names)), draw_weights()).to_pylist()
+    tops = [r for r in rows if r["source_category"] == "tops"]
+    assert {(r["size"], r["empty_reason"], r["level"]) for r in tops} == {(0, "no_vector", None)}
+    assert not any(r["candidates_changed"] for r in tops)
 
 
 def test_list_hash_covers_every_published_field_and_nothing_else() -> None:
-    def hashed(*items: tuple[str, int | None, int | None, int | None, str]) -> str:
-        names = [f.name for f in COMPLEMENT]
-        rows = [dict(zip(names, i, strict=True)) for i in items]
-        return list_hashes(pa.array([rows], pa.list_(COMPLEMENT)))[0].as_py()
+    ids = ["a", "b", "x"]
 
-    one, two = ("a", 5, 3, 2, "model"), ("b", 4, 4, 0, "model")
-    assert hashed(one, two) == hashlib.sha256(b"a\t5\t3\t2\tmodel\nb\t4\t4\t0\tmodel").hexdigest()[:32]
-    others = [("x", 5, 3, 2, "model"), ("a", 6, 3, 2, "model"), ("a", 5, 4, 2, "model"), ("a", 5, 3, 1, "model"),
-              ("a", 5, 3, 2, "pin")]  # fmt: skip
-    assert len({hashed(o, two) for o in [one, *others]} | {hashed(two, one), hashed(one), hashed()}) == 9
-    assert hashed(("a", None, None, None, "pin")) == hashlib.sha256(b"a\t\t\t\tpin").hexdigest()[:32]
+    def hashed(*items: tuple[str, int | None, int | None, str]) -> str:
+        k = 3
+        rows, score, visual, reason = (np.full((1, k), fill) for fill in (-1, 0, 0, 0))
+        for n, (i, s, v, r) in enumerate(items):
+            rows[0, n], score[0, n], visual[0, n], reason[0, n] = ids.index(i), s or 0, v or 0, REASONS.index(r)
+        got: str = list_hashes(
+            id_words(ids), rows, score.astype(np.int32), visual.astype(np.int32), reason.astype(np.int8),
+            np.array([len(items)], np.int32), SCORED,
+        )[0].as_py()  # fmt: skip
+        assert got == published_hash(list(items))
+        return got
 
-
-def test_list_hashes_of_a_slice_are_those_of_the_whole() -> None:
-    names = [f.name for f in COMPLEMENT]
-    lists = [[dict(zip(names, (f"i{n}{j}", n, j, n - j, "model"), strict=True)) for j in range(n)] for n in range(4)]
-    whole = pa.array(lists, pa.list_(COMPLEMENT))
-    assert list_hashes(whole.slice(2, 2)).to_pylist() == list_hashes(whole).to_pylist()[2:]
+    one, two = ("a", 5, 3, "model"), ("b", -4, 4, "model")
+    others = [("x", 5, 3, "model"), ("a", 6, 3, "model"), ("a", 5, 4, "model"), ("a", None, None, "pin"),
+              ("a", None, None, "list"), ("a", 5, 3, "boost")]  # fmt: skip
+    assert len({hashed(o, two) for o in [one, *others]} | {hashed(two, one), hashed(one), hashed()}) == 10

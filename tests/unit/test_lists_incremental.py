@@ -1,0 +1,200 @@
+"""An incremental night publishes what a night in full does, whatever happened since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from lists_world import Nights, draw_products, draw_weights, table, unit
+
+from jobs.rules.compile import active
+from schemas.rules import parse_rules
+
+K, DEPTH = 3, 5  # so small that bases outgrow them and the horizon matters
+Rows = list[dict[str, Any]]
+
+
+def table_of(rows: Rows) -> pa.Table:
+    names = ("item_id", "category", "department", "group_id", "in_stock", "vector")
+    return table(*([r[n] for r in rows] for n in names))
+
+
+def _vector(rng: np.random.Generator) -> Any:
+    return unit(rng.normal(size=128)).tolist()
+
+
+def _arrive(rows: Rows, rng: np.random.Generator) -> None:
+    for n in range(12):
+        like = rows[rng.integers(len(rows))]
+        rows.append({**like, "item_id": f"new{rng.integers(10**9)}-{n}", "vector": _vector(rng)})
+
+
+def _arrive_near(rows: Rows, rng: np.random.Generator) -> None:
+    """Copies of what is there: ties with known neighbours, decided by item_id."""
+    for n in range(8):
+        like = rows[rng.integers(len(rows))]
+        rows.append({**like, "item_id": f"{'a' if n % 2 else 'z'}{rng.integers(10**9)}", "group_id": f"gn{n}"})
+
+
+def _depart(rows: Rows, rng: np.random.Generator) -> None:
+    for _ in range(15):
+        rows.pop(rng.integers(len(rows)))
+
+
+def _sell_out(rows: Rows, rng: np.random.Generator) -> None:
+    for n in rng.integers(0, len(rows), 60):
+        rows[n]["in_stock"] = False
+
+
+def _restock(rows: Rows, rng: np.random.Generator) -> None:
+    for n in rng.integers(0, len(rows), 60):
+        rows[n]["in_stock"] = True
+
+
+def _photograph(rows: Rows, rng: np.random.Generator) -> None:
+    for n in rng.integers(0, len(rows), 10):
+        rows[n]["vector"] = _vector(rng)
+
+
+def _lose_vectors(rows: Rows, rng: np.random.Generator) -> None:
+    for n in rng.integers(0, len(rows), 10):
+        rows[n]["vector"] = None
+
+
+def _move_category(rows: Rows, rng: np.random.Generator) -> None:
+    for n in rng.integers(0, len(rows), 6):
+        rows[n]["category"] = rng.choice(["tops", "bags", "shoes", "hats", "underwear"])
+
+
+def _move_department(rows: Rows, rng: np.random.Generator) -> None:
+    for n in rng.integers(0, len(rows), 6):
+        rows[n]["department"] = rng.choice(["women", "men", "unisex", "girls"])
+
+
+def _regroup(rows: Rows, rng: np.random.Generator) -> None:
+    for n in rng.integers(0, len(rows), 8):
+        rows[n]["group_id"] = rows[rng.integers(len(rows))]["group_id"]
+
+
+def _clear_a_category(rows: Rows, rng: np.random.Generator) -> None:
+    rows[:] = [r for r in rows if r["category"] != "scarves"]
+
+
+def _nothing(rows: Rows, rng: np.random.Generator) -> None:
+    pass
+
+
+EVENTS: list[Callable[[Rows, np.random.Generator], None]] = [
+    _arrive, _arrive_near, _depart, _sell_out, _restock, _photograph, _lose_vectors, _move_category, _move_department,
+    _regroup, _clear_a_category, _nothing,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda e: e.__name__.strip("_"))
+def test_each_kind_of_change(event: Callable[[Rows, np.random.Generator], None], tmp_path: Path) -> None:
+    rng, products = np.random.default_rng(3), draw_products(330, 3, ties=0.2)
+    nights = Nights(tmp_path, draw_weights(), k=K, depth=DEPTH, categories=("tops", "scarves", "hats", "underwear"))
+    nights.night(products)
+    rows = products.to_pylist()
+    for _ in range(2):
+        event(rows, rng)
+        full, found = nights.night(table_of(rows))
+        assert found == full
+    if event is _nothing:
+        assert nights.changed == {"candidates": 0, "complements": 0}
+        assert nights.figures["full"] == nights.figures["pairs"] == 0
+
+
+def test_thirty_random_nights(tmp_path: Path) -> None:
+    rng, products = np.random.default_rng(11), draw_products(170, 5, ties=0.2)
+    # Lists of two categories, which every kind of change reaches, from targets in all.
+    nights = Nights(tmp_path, draw_weights(), k=K, depth=DEPTH, categories=("tops", "bags"))
+    nights.night(products)
+    rows = products.to_pylist()
+    for n in range(30):
+        for event in rng.choice(np.array(EVENTS[:10], dtype=object), 3):
+            event(rows, rng)
+        full, found = nights.night(table_of(rows))
+        assert found == full, f"night {n}"
+
+
+def test_a_sale_searches_only_the_lists_that_ran_out(tmp_path: Path) -> None:
+    """No new photo: 5 % sold out, nothing is compared with anything but for lists that cannot be filled otherwise."""
+    rng, products = np.random.default_rng(2), draw_products(600, 9)
+    nights = Nights(tmp_path, draw_weights(), k=K, depth=24)
+    nights.night(products)
+    rows = products.to_pylist()
+    for n in rng.choice(len(rows), 30, replace=False):
+        rows[n]["in_stock"] = False
+    full, found = nights.night(table_of(rows))
+    assert found == full
+    assert nights.figures["pairs"] == nights.figures["full"] == nights.changed["candidates"] == 0
+    assert nights.figures["refilled"] < 0.02 * nights.figures["planned"]
+    assert 0 < nights.changed["complements"] < nights.figures["planned"]
+
+
+RULES = [
+    "rules: []",
+    """
+rules:
+  - {name: up, verb: boost, target: {brand: b1}, amount: 0.2}
+  - {name: down, verb: bury, target: {tag: old}, amount: 0.1}
+""",
+    """
+rules:
+  - {name: never, verb: block, target: {brand: b2}}
+  - {name: near in price, verb: filter, price: -50%/+100%}
+  - {name: up, verb: boost, source: {brand: b0}, target: {tag: new}, amount: 0.3}
+""",
+    """
+rules:
+  - {name: own, verb: list, source: {brand: b1}, items: [PIN0, PIN1], fill: true}
+  - {name: pinned, verb: pin, source: {category: tops}, items: [PIN1, PIN2], position: 2}
+  - {name: same season, verb: filter, source: {category: bags}, season: same}
+""",
+]
+
+
+def _dress(rows: Rows, rng: np.random.Generator) -> None:
+    """Give what has none yet a brand, a price, tags and a season."""
+    for r in rows:
+        if "brand" not in r:
+            r |= {"brand": f"b{rng.integers(4)}", "price": float(rng.integers(5, 100)), "season": f"s{rng.integers(2)}"}
+            r["tags"] = [t for t in ("old", "new") if rng.random() < 0.3]
+
+
+def _reprice(rows: Rows, rng: np.random.Generator) -> None:
+    for n in rng.integers(0, len(rows), 60):
+        rows[n]["price"] = None if rng.random() < 0.1 else float(rng.integers(5, 100))
+
+
+def _retag(rows: Rows, rng: np.random.Generator) -> None:
+    for n in rng.integers(0, len(rows), 30):
+        rows[n] |= {"brand": f"b{rng.integers(4)}", "tags": ["new"]}
+
+
+def test_random_nights_under_changing_rules(tmp_path: Path) -> None:
+    rng, rows = np.random.default_rng(21), draw_products(170, 6, ties=0.2).to_pylist()
+    nights = Nights(tmp_path, draw_weights(), k=K, depth=DEPTH, categories=("tops", "bags"))
+    seen: set[str] = set()
+    for n in range(12):
+        _dress(rows, rng)
+        pins = [r["item_id"] for r in rows if r["category"] in ("bags", "shoes") and r["in_stock"]][:3]
+        text = RULES[n % len(RULES)]
+        for m, item in enumerate(pins):
+            text = text.replace(f"PIN{m}", item)
+        products = table_of(rows)
+        for name, kind in (("brand", pa.string()), ("price", pa.float64()), ("season", pa.string()),
+                           ("tags", pa.list_(pa.string())), ("markets", pa.list_(pa.string())),
+                           ("product_type", pa.string())):  # fmt: skip
+            products = products.append_column(name, pa.array([r.get(name) for r in rows], kind))
+        full, found = nights.night(products, active(parse_rules(text, "drawn"), "2026-03-02"))
+        assert found == full, f"night {n}"
+        seen |= {i["reason"] for items in found["items"].to_pylist() for i in items}
+        for event in rng.choice(np.array([*EVENTS[:6], _reprice, _retag], dtype=object), 3):
+            event(rows, rng)
+    assert seen == {"model", "boost", "bury", "pin", "list"}
