@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 
-from jobs.rules.attributes import Attributes, Bools, Codes, Float64, Int32, Int64, within
+from jobs.rules.attributes import Attributes, Bools, Codes, Float64, Int32, Int64
+from jobs.rules.filtering import KINDS, Chooser, Passing
 from jobs.rules.placement import Entry, Ineligible, Placer, Reason, kinds, nothing, place
-from schemas.rules import EMPTY, SAME, Band, Rule, Rules, fingerprint
+from schemas.rules import EMPTY, SAME, Band, Rules, fingerprint
 from schemas.taxonomy import Taxonomy
 
 __all__ = ["Compiled", "Effects", "Ineligible", "Reason", "active", "columns_read", "compiled", "effects", "rule_key",
@@ -26,7 +26,6 @@ _MOST = 1_000_000_000  # micro-units that boosts may add up to: with a score add
 _CENTS = 6  # decimals a band's ends are rounded to, so that 19.90 + 50 % is 29.85 and not a hair below it
 _AT_ONCE = 256  # classes whose boosts are added up together: 40 MB at 20,000 targets
 _COLUMNS = {"tag": "tags", "market": "markets"}  # a condition's or filter's key → the catalogue's column
-_KINDS = ("price", "brand", "department", "season", "market")
 
 
 @dataclass(frozen=True)
@@ -101,15 +100,6 @@ def effects(rules: Rules, run_date: str, pages: Attributes, targets: Attributes,
     return None if got is None else got.effects
 
 
-@dataclass(frozen=True, eq=False)
-class _Chooser:
-    """A block, filter, boost or bury that meets these pages and targets."""
-
-    rule: Rule
-    on: Bools  # [N]
-    hits: Bools  # [T]
-
-
 def compiled(
     rules: Rules, run_date: str, pages: Attributes, targets: Attributes, may: Bools, k: int
 ) -> Compiled | None:
@@ -132,8 +122,8 @@ def compiled(
     blocked = ~allowed
     low, high = np.full(len(pages), -np.inf), np.full(len(pages), np.inf)
     ends = np.full((n_classes, 2), np.nan)  # of the relative band
-    passing = _Passing(pages, targets)
-    for kind in _KINDS:
+    passing = Passing(pages, targets)
+    for kind in KINDS:
         some = [f for f in filters if getattr(f.rule.filters, kind) is not None]
         for c in np.flatnonzero(np.any([f.on[first] for f in some], axis=0)) if some else ():
             page = int(first[c])
@@ -155,12 +145,10 @@ def compiled(
     return Compiled(found, named, placed.moved, placed.shadowed)
 
 
-def _meeting(
-    rules: Rules, run_date: str, pages: Attributes, targets: Attributes
-) -> tuple[list[_Chooser], list[Placer]]:
+def _meeting(rules: Rules, run_date: str, pages: Attributes, targets: Attributes) -> tuple[list[Chooser], list[Placer]]:
     """The rules in force that meet a page and a target, by rank."""
     day = date.fromisoformat(run_date)
-    choosers: list[_Chooser] = []
+    choosers: list[Chooser] = []
     placers: list[Placer] = []
     for rule in rules.by_rank():
         if not rule.on(day):
@@ -170,11 +158,11 @@ def _meeting(
             if entries and (on := pages.matching(rule.source)).any():
                 placers.append(Placer(rule, entries, on))
         elif (on := pages.matching(rule.source)).any() and (hits := targets.matching(rule.target)).any():
-            choosers.append(_Chooser(rule, on, hits))
+            choosers.append(Chooser(rule, on, hits))
     return choosers, placers
 
 
-def _same(filters: Sequence[_Chooser], kind: str, pages: Attributes) -> Int64:
+def _same(filters: Sequence[Chooser], kind: str, pages: Attributes) -> Int64:
     """[N] the page's own value where a filter asks for the same one, else -1."""
     asked = np.zeros(len(pages), dtype=np.bool_)
     for f in filters:
@@ -184,14 +172,14 @@ def _same(filters: Sequence[_Chooser], kind: str, pages: Attributes) -> Int64:
     return np.where(asked, column.codes if isinstance(column, Codes) else column, -1).astype(np.int64)
 
 
-def _by_pattern(choosers: Sequence[_Chooser], first: Int64) -> tuple[Int64, Bools]:
+def _by_pattern(choosers: Sequence[Chooser], first: Int64) -> tuple[Int64, Bools]:
     """Classes that meet the same of these rules: each class' pattern, and the rules on of each pattern."""
     on = np.array([c.on[first] for c in choosers], dtype=np.bool_).T
     pattern, at, _ = kinds(np.packbits(on, axis=1))
     return pattern, on[at]
 
 
-def _blocked(blocks: Sequence[_Chooser], first: Int64, n_targets: int) -> Bools:
+def _blocked(blocks: Sequence[Chooser], first: Int64, n_targets: int) -> Bools:
     """[C, T]"""
     if not blocks:
         return np.zeros((len(first), n_targets), dtype=np.bool_)
@@ -201,7 +189,7 @@ def _blocked(blocks: Sequence[_Chooser], first: Int64, n_targets: int) -> Bools:
     return out
 
 
-def _boosted(choosers: Sequence[_Chooser], first: Int64, n_targets: int) -> Int32:
+def _boosted(choosers: Sequence[Chooser], first: Int64, n_targets: int) -> Int32:
     """[C, T] micro-units. Whole numbers far below 2⁵³, so the sums in float64 are exact."""
     some = [c for c in choosers if c.rule.verb in ("boost", "bury")]
     if not some:
@@ -214,73 +202,6 @@ def _boosted(choosers: Sequence[_Chooser], first: Int64, n_targets: int) -> Int3
         part = slice(start, start + _AT_ONCE)
         sums[part] = np.clip(on[part].astype(np.float64) @ hits, -_MOST, _MOST)
     return np.broadcast_to(sums, (len(first), n_targets)) if len(on) == 1 else sums[pattern]
-
-
-class _Passing:
-    """Which targets the filters of one kind let pass on a page; worked out once for pages that are alike."""
-
-    def __init__(self, pages: Attributes, targets: Attributes) -> None:
-        self.pages, self.targets = pages, targets
-        self._all: dict[Any, tuple[Bools, Band | None]] = {}
-        self._one: dict[Any, Bools] = {}
-
-    def all(self, filters: Sequence[_Chooser], kind: str, page: int) -> tuple[Bools, Band | None]:
-        """What filters of a kind (by rank) leave of the targets, and the relative price band that holds besides.
-
-        The first filter that is for a target decides. A relative band is for whole slots; where it comes after a
-        price filter for some of the targets, both hold for those.
-        """
-        asked = [(f, self._asked(getattr(f.rule.filters, kind), kind, page)) for f in filters]
-        key = (kind, *((f.rule.name, value) for f, value in asked))
-        if key not in self._all:
-            self._all[key] = self._settle(kind, asked)
-        return self._all[key]
-
-    def _settle(self, kind: str, asked: Sequence[tuple[_Chooser, Any]]) -> tuple[Bools, Band | None]:
-        passes = np.ones(len(self.targets), dtype=np.bool_)
-        undecided = np.ones(len(self.targets), dtype=np.bool_)
-        for f, value in asked:
-            if value is None:
-                continue  # the page has nothing to be the same as or relative to: the next filter holds
-            if isinstance(value, Band):
-                return passes, value
-            if (kind, value) not in self._one:
-                self._one[kind, value] = self._passing(kind, value)
-            passes &= self._one[kind, value] | ~(f.hits & undecided)
-            undecided &= ~f.hits
-            if not undecided.any():
-                break
-        return passes, None
-
-    def _asked(self, asked: Any, kind: str, page: int) -> Any:
-        """What a filter asks for on this page: values, a range, a band, a place in the taxonomy; None for nothing."""
-        if isinstance(asked, Band):
-            return None if np.isnan(self.pages.price[page]) else asked
-        if asked != SAME:
-            return asked
-        own = getattr(self.pages, kind)
-        if not isinstance(own, Codes):
-            return int(own[page])
-        code = int(own.codes[page])
-        return (own.names[code],) if code >= 0 else None
-
-    def limits(self, f: _Chooser) -> bool:
-        """Is there a target that the filter may keep away?"""
-        asked = {k: v for k in _KINDS if (v := getattr(f.rule.filters, k)) is not None}
-        return any(
-            v == SAME or isinstance(v, Band) or bool((f.hits & ~self._passing(k, v)).any()) for k, v in asked.items()
-        )
-
-    def _passing(self, kind: str, asked: Any) -> Bools:
-        t = self.targets
-        if kind == "price":
-            return within(t.price, asked)
-        if kind == "market":
-            return t.markets.among(asked) | t.markets.empty
-        if kind == "department":
-            return np.equal(t.department, asked) if isinstance(asked, int) else t.department_among(asked)
-        column: Codes = getattr(t, kind)
-        return column.among(asked)
 
 
 def unplaced(rules: Rules, run_date: str, all_: Mapping[str, Attributes], taxonomy: Taxonomy) -> tuple[Ineligible, ...]:
