@@ -34,6 +34,9 @@ def register(app: typer.Typer) -> None:
         recompute: Recompute = False,
         no_publish: NoPublish = False,
         dry_run: DryRun = False,
+        explain: Annotated[
+            bool, typer.Option("--explain", help="Say what the lists will cost and why; write nothing.")
+        ] = False,
     ) -> None:
         """Check the catalogue, write its snapshot, decide what tonight is. Last line of stdout: run_id=…"""
         from jobs.plan import plan_run
@@ -41,10 +44,19 @@ def register(app: typer.Typer) -> None:
 
         settings = load_settings()
         request = _request(catalog, teacher, run_date, categories, recompute, no_publish, settings)
+        dry_run = dry_run or explain
         decision = plan_run(request, settings, dry_run=dry_run)
         counts = decision.plan.counts
         typer.echo(f"{counts['rows']} rows, {counts['rejected']} rejected, {counts['eligible']} eligible")
         typer.echo(f"{'would plan' if dry_run else 'planned'} {decision.plan.run_id}: {decision.why}")
+        if explain:
+            from jobs.explain import explain as lines_of
+            from jobs.plan import resolve
+            from jobs.stage import open_lake
+
+            lake = open_lake(settings)
+            for line in lines_of(resolve(request, settings, lake), decision, settings, lake):
+                typer.echo(line)
         typer.echo(f"run_id={decision.plan.run_id}")
 
     @app.command()

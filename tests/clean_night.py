@@ -78,7 +78,7 @@ def lists(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "item_id": x["item_id"], "source_category": x["category"], "target_category": target,
                     "model_version": "m-1", "slot": slot, "items": items, "size": len(items),
                     "feasible": min(K, len(set(groups.values()) - {x["group_id"]})),
-                    "empty_reason": reason, "list_hash": "0" * 16,
+                    "empty_reason": reason, "list_hash": "0" * 16, "level": "product", "written": 0, "removed": False,
                 }
             )  # fmt: skip
     return made

@@ -302,7 +302,7 @@ def context(
         fault=fault,
         lists=ListSettings(
             k=k, depth=depth, query_block=query_block, base_block=base_block, compact_nights=compact_nights
-        ),  # fmt: skip
+        ),
         spark=SparkSettings(master="local[2]", jars_dir=ROOT / ".jars", partitions=partitions),
     )
     lake = Lake(str(root), s3_endpoint_url=s3_endpoint_url)

@@ -23,9 +23,10 @@ from jobs.complements.gallery import Gallery
 from jobs.complements.score import Float32, check_weights
 from jobs.complements.tasks import Task, Update, allowed, deal, partitions_for, plan_tasks, plan_updates
 from jobs.errors import ConservationError, DataError
-from jobs.lake import NO_TABLE
+from jobs.lake import NO_TABLE, Lake
 from jobs.rules.compile import columns_read, rule_key
-from jobs.runs import Manifest, StageResult
+from jobs.runs import Manifest, RunPlan, StageResult
+from jobs.settings import ListSettings
 from jobs.stage import StageContext
 from schemas.rules import EMPTY, Rules
 from schemas.taxonomy import Taxonomy
@@ -74,7 +75,7 @@ class Night:
 def make_lists(ctx: StageContext, products: pa.Table, weights: Weights, rules: Rules = EMPTY) -> StageResult:
     """As `run`, from active products and masks: weights(source, target) → float32 [128]."""
     plan, lists = ctx.manifest.plan, ctx.settings.lists
-    masks = _masks(ctx.taxonomy, plan.categories, weights)
+    masks = masks_of(ctx.taxonomy, plan.categories, weights)
     all_ = gallery.galleries(products, ctx.taxonomy, fallback=lists.fallback)
     key = stage_key(ctx, all_, masks, products, rules)
     reads = {t: ctx.manifest.version(t) for t in ("catalog", "embeddings") if ctx.manifest.version(t) != NO_TABLE}
@@ -85,7 +86,7 @@ def make_lists(ctx: StageContext, products: pa.Table, weights: Weights, rules: R
         note = f"same inputs as {earlier.plan.run_id}"
         changes.save(ctx.lake, plan.run_id, changes.load(ctx.lake, earlier.plan.run_id))
         return StageResult("complements", "skipped", reads, writes, counts, note=note, key=key)
-    search_key = _search_key(ctx, masks)
+    search_key = search_key_of(plan.inputs.model_version, ctx.taxonomy, lists, masks)
     now = changes.pages_of(
         all_, dict(zip(products["item_id"].to_pylist(), products["group_id"].to_pylist(), strict=True))
     )
@@ -128,7 +129,7 @@ def stage_key(
 ) -> str:  # fmt: skip
     """sha256 over everything that decides the lists: equal key, equal content."""
     plan, lists = ctx.manifest.plan, ctx.settings.lists
-    h = hashlib.sha256(_search_key(ctx, masks).encode())
+    h = hashlib.sha256(search_key_of(plan.inputs.model_version, ctx.taxonomy, lists, masks).encode())
     about = [list(plan.categories), asdict(limits_of(ctx)), rule_key(rules, plan.run_date)]
     h.update(json.dumps(about).encode())
     for category, g in all_.items():
@@ -145,12 +146,12 @@ def stage_key(
     return h.hexdigest()
 
 
-def _search_key(ctx: StageContext, masks: Mapping[tuple[str, str], Float32]) -> str:
+def search_key_of(
+    model_version: str, taxonomy: Taxonomy, lists: ListSettings, masks: Mapping[tuple[str, str], Float32]
+) -> str:
     """What neighbours rest on besides products: another one, and nothing of an earlier night is worth keeping."""
-    plan, lists = ctx.manifest.plan, ctx.settings.lists
-    h = hashlib.sha256(
-        json.dumps([plan.inputs.model_version, ctx.taxonomy.fingerprint, lists.depth, lists.fallback]).encode()
-    )
+    about = [model_version, taxonomy.fingerprint, lists.depth, lists.fallback]
+    h = hashlib.sha256(json.dumps(about).encode())
     for pair in sorted(masks):
         h.update(repr(pair).encode() + masks[pair].tobytes())
     return h.hexdigest()
@@ -166,38 +167,45 @@ def _night(
     """Full or incremental, from which earlier night, and written how."""
     plan, lists = ctx.manifest.plan, ctx.settings.lists
     nothing = changes.Changes(dict(all_), 0, 0, 0)
-    if plan.recompute:
-        return Night("full", "asked to recompute", True, 0), nothing
-    base = _last(ctx)
-    if base is None:
-        return Night("full", "no earlier night of this model and scope", True, 0), nothing
+    base, before, why_not = earlier_pages(ctx.lake, plan, search_key)
+    if base is None or before is None:
+        return Night("full", why_not, True, 0), nothing
     name = base.plan.run_id
-    before = changes.load(ctx.lake, name)
-    stamp = {} if before is None else {k.decode(): v.decode() for k, v in (before.schema.metadata or {}).items()}
-    if before is None or stamp.get("search_key") is None:
-        return Night("full", f"{name} left no record of its pages", True, 0), nothing
-    if stamp["search_key"] != search_key:
-        return Night("full", f"masks, taxonomy or lists.depth changed since {name}", True, 0), nothing
     found = changes.compare(all_, now, before)
     pages = sum(len(g) for g in all_.values())
     why = f"since {name}: {found.fresh:,} of {pages:,} pages new or changed, {found.departed:,} gone"
     if found.fresh > lists.full_from_share * pages:
         return Night("full", f"{why}; more than {lists.full_from_share:.0%} (lists.full_from_share)", True, 0), nothing
-    written = int(stamp["written"]) + 1
+    written = int(before.schema.metadata[b"written"]) + 1
     writes = base.stages["complements"].writes
     current = all(_files(ctx, t, writes[t]) == _files(ctx, t, ctx.manifest.version(t)) for t in TABLES)
     whole = not current or written > lists.compact_nights
     return Night("incremental", why, whole, 0 if whole else written, base), found
 
 
-def _last(ctx: StageContext) -> Manifest | None:
+def earlier_pages(lake: Lake, plan: RunPlan, search_key: str) -> tuple[Manifest | None, pa.Table | None, str]:
+    """The earlier night whose lists tonight's can start from, with its pages; or why there is none."""
+    if plan.recompute:
+        return None, None, "asked to recompute"
+    base = _last(lake, plan)
+    if base is None:
+        return None, None, "no earlier night of this model with these categories"
+    before = changes.load(lake, base.plan.run_id)
+    stamp = {} if before is None else before.schema.metadata or {}
+    if b"search_key" not in stamp:
+        return None, None, f"{base.plan.run_id} left no record of its pages"
+    if stamp[b"search_key"].decode() != search_key:
+        return None, None, f"masks, taxonomy, lists.depth or lists.fallback changed since {base.plan.run_id}"
+    return base, before, ""
+
+
+def _last(lake: Lake, plan: RunPlan) -> Manifest | None:
     """The newest earlier night (by date, then generation) of the same model whose lists cover tonight's categories."""
-    plan = ctx.manifest.plan
-    runs = sorted(ctx.lake.runs(), key=lambda r: (r.run_date, r.generation), reverse=True)
+    runs = sorted(lake.runs(), key=lambda r: (r.run_date, r.generation), reverse=True)
     for other in runs:
         if (other.run_date, other.generation) >= (plan.run_date, plan.generation) or str(other) == plan.run_id:
             continue
-        manifest = ctx.lake.manifest(str(other))
+        manifest = lake.manifest(str(other))
         same = manifest.plan.inputs.model_version == plan.inputs.model_version
         if same and "complements" in manifest.stages and set(plan.categories) <= set(manifest.plan.categories):
             return manifest
@@ -216,7 +224,7 @@ def _slices(ctx: StageContext, base: Manifest) -> dict[str, tuple[list[str], lis
     return {c: (files("candidates", c), files("complements", c)) for c in ctx.manifest.plan.categories}
 
 
-def _masks(taxonomy: Taxonomy, categories: tuple[str, ...], weights: Weights) -> dict[tuple[str, str], Float32]:
+def masks_of(taxonomy: Taxonomy, categories: tuple[str, ...], weights: Weights) -> dict[tuple[str, str], Float32]:
     out = {}
     for source in categories:
         for target in taxonomy.targets[source]:

@@ -103,14 +103,14 @@ def test_four_partitions_and_other_blocks_give_the_same_tables(first: First, tmp
 
 def test_both_engines_read_the_tables(first: First, spark: Any) -> None:  # noqa: F811
     """Deletion vectors and column mapping off, partitions as in the contract, the run in the history."""
-    for table in ("candidates", "complements"):
-        delta = first.ctx.lake.open(table, 0)
+    for name in ("candidates", "complements"):
+        delta = first.ctx.lake.open(name, 0)
         protocol = delta.protocol()
         assert (protocol.min_reader_version, protocol.reader_features or []) == (1, [])
         assert delta.metadata().partition_columns == ["model_version", "source_category"]
-        assert first.ctx.lake.committed(table, "2026-03-02-all-g1") == first.result.writes[table]
-        by_spark = spark.read.format("delta").load(first.ctx.lake.spark_uri(table)).count()
-        assert by_spark == first.ctx.lake.read(table, 0).num_rows
+        assert first.ctx.lake.committed(name, "2026-03-02-all-g1") == first.result.writes[name]
+        by_spark = spark.read.format("delta").load(first.ctx.lake.spark_uri(name)).count()
+        assert by_spark == first.ctx.lake.read(name, 0).num_rows
 
 
 def test_same_inputs_are_skipped_before_spark(first: First, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ def test_nights_brought_up_to_date_are_those_made_in_full(tmp_path: Path) -> Non
 
 
 def test_an_update_from_lists_that_are_not_the_newest_writes_the_slice_as_a_whole(tmp_path: Path) -> None:
-    """A backfill of an older date wrote since: tonight starts from its own earlier night, and leaves nothing of that."""
+    """A backfill of an older date wrote since: tonight starts from its own earlier night, none of that stays."""
     first, older, last = draw_products(200, 3), draw_products(210, 4), another(draw_products(200, 3), 5)
     night(context(tmp_path, run_id="2026-03-04-all-g1", k=K, depth=DEPTH), first)
     backfill = night(context(tmp_path, run_id="2026-03-01-all-g1", k=K, depth=DEPTH), older)

@@ -108,6 +108,7 @@ def complement_row(item: str, targets: list[str], model: str = MODEL) -> dict[st
     return {
         "item_id": item, "source_category": "tops", "target_category": "shoes", "model_version": model, "slot": 1,
         "items": items, "size": len(items), "feasible": len(items), "empty_reason": None if items else "no_target",
+        "level": "product", "written": 0, "removed": False,
         "list_hash": hashlib.sha256("\n".join(targets).encode()).hexdigest(),
     }  # fmt: skip
 
