@@ -35,6 +35,7 @@ class Figures:
     by_group: int = 0  # filled lists by the level that asked, where it was not the product itself
     by_product_type: int = 0
     by_category: int = 0
+    pins_dropped: int = 0  # pinned or listed items that may not stand there, by pages (docs/rules.md says why)
     pairs: int = 0  # vector pairs compared
     inserted: int = 0  # new targets that entered known neighbours
     search_s: float = 0.0

@@ -24,7 +24,8 @@ from jobs.complements.score import Float32, check_weights
 from jobs.complements.tasks import Task, Update, allowed, deal, partitions_for, plan_tasks, plan_updates
 from jobs.errors import ConservationError, DataError
 from jobs.lake import NO_TABLE, Lake
-from jobs.rules.compile import columns_read, rule_key
+from jobs.rules.attributes import attributes
+from jobs.rules.compile import columns_read, rule_key, unplaced
 from jobs.runs import Manifest, RunPlan, StageResult
 from jobs.settings import ListSettings
 from jobs.stage import StageContext
@@ -103,6 +104,8 @@ def make_lists(ctx: StageContext, products: pa.Table, weights: Weights, rules: R
     gallery.stage(ctx.lake, plan.run_id, all_)
     if rules:
         gallery.stage_products(ctx.lake, plan.run_id, products)
+        for item in unplaced(rules, plan.run_date, attributes(products, ctx.taxonomy), ctx.taxonomy):
+            ctx.log(f"complements: rule {item.rule}: item {item.item_id} stands nowhere ({item.reason})")
     try:
         writes, counts = _with_spark(ctx, key, night, tasks, masks, rules)
     finally:
@@ -115,7 +118,8 @@ def make_lists(ctx: StageContext, products: pa.Table, weights: Weights, rules: R
         raise ConservationError(f"complements of {plan.run_id}: {planned} lists were due, got {counts}")
     changes.save(ctx.lake, plan.run_id, _stamped(now, search_key, night.written))
     ctx.fault("complements.before_manifest")
-    return StageResult("complements", "done", reads, writes, counts, note=f"{night.mode}: {night.why}", key=key)
+    note = f"{night.mode}: {night.why}; {counts['complements_written']:,} of {planned:,} lists written"
+    return StageResult("complements", "done", reads, writes, counts, note=note, key=key)
 
 
 def limits_of(ctx: StageContext) -> Limits:

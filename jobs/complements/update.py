@@ -127,7 +127,7 @@ def _department(
         figures.pairs += len(thin) * len(base)
         figures.rescore_s += found.rescore_s
     t2 = time.perf_counter()
-    effects = effects_of(spec, slot.source, slot.target, pages)
+    effects = effects_of(spec, slot.source, slot.target, pages, figures)
     finished = finish(have, queries, target.shelf(base), spec.limits, effects)
     emit.count(figures, finished, source.level[pages])
     hashed = emit.hashes(finished, target)

@@ -102,7 +102,7 @@ def search_pages(
     queries = queries_of(spec, task.source, task.target, source, pages)
     found = neighbours(queries, shelf.base, spec.depth, spec.base_block)
     t0 = time.perf_counter()
-    effects = effects_of(spec, task.source, task.target, pages)
+    effects = effects_of(spec, task.source, task.target, pages, figures)
     lists = finish(known(found, shelf.base), queries, shelf, spec.limits, effects)
     figures.finish_s += time.perf_counter() - t0
     figures.search_s += found.search_s
@@ -123,14 +123,17 @@ def near_of(found: Neighbours, base: Base) -> Near:
     return Near(rows, found.score, found.visual, found.horizon)
 
 
-def effects_of(spec: Spec, source: str, target: str, pages: Int64) -> Effects | None:
+def effects_of(spec: Spec, source: str, target: str, pages: Int64, figures: Figures) -> Effects | None:
     """What the shop's rules make of these pages' lists for a target category."""
     if not spec.rules:
         return None
     from jobs.rules.compile import effects
 
     own, there = attributes_of(spec, source).take(pages), attributes_of(spec, target)
-    return effects(spec.rules, spec.run_date, own, there, spec.allowed, spec.limits.k)
+    found = effects(spec.rules, spec.run_date, own, there, spec.allowed, spec.limits.k)
+    if found is not None:
+        figures.pins_dropped += sum(i.page_count for i in found.ineligible)
+    return found
 
 
 def _spread(lists: Lists, has: Bools, empty: Lists) -> Lists:
