@@ -174,7 +174,7 @@ class _Floor:
         pages = np.flatnonzero(source.department == piece.department)
         t0 = time.perf_counter()
         queries = Queries(scaled_queries(w, source.vectors[pages]), source.group[pages])
-        found = neighbours(queries, base, self.order.depth, _WHOLE)
+        found = neighbours(queries, base, self.order.depth, _WHOLE, "faiss")
         t1 = time.perf_counter()
         lists = finish(known(found, base), queries, target.shelf(base), self.limits)
         t2 = time.perf_counter()
@@ -213,7 +213,7 @@ def _bare(pieces: list[_Piece], floor_: _Floor, weights: object) -> float:
             continue
         q = scaled_queries(weights(p.source, p.target), source.vectors[pages]).astype(np.float32)  # type: ignore[operator]
         t0 = time.perf_counter()
-        propose(q, base.scaled, m, _WHOLE)
+        propose(q, base.scaled, m, _WHOLE, "faiss")
         total += time.perf_counter() - t0
     return total
 

@@ -1,4 +1,4 @@
-"""The exact score over gathered rows, compiled: what runs once for every proposal of every list.
+"""What runs once for every product or proposal of every list, compiled.
 
 Plain loops over arrays, called through `score` and `search`, which say what they mean. Single-threaded, and the
 interpreter's lock is released: Spark has a process a core, a caller with threads of its own gains from them.
@@ -18,6 +18,8 @@ _VISUAL, _ALL = 96, 128
 assert (_VISUAL, _ALL) == (VISUAL_DIM, EMBEDDING_DIM)
 _MICRO = 1e6 / 2.0**40  # exact in float64: 15625 · 2^-34
 _INT32_MIN = -(2**31)
+_STRIDE = 128
+SPARE_KEYS = 64  # room besides the m largest, so that they are told apart seldom
 _TURN = 4  # rows scored side by side: the processor waits for four rows of memory at once (3 times as fast as one)
 
 
@@ -136,6 +138,122 @@ def rank(q, own, base, group, value, proposed, error, depth, rows, score, visual
             rows[i, t] = keys[t] & 0xFFFFFFFF if there else -1
             score[i, t] = -(keys[t] >> 32) if there else 0
             visual[i, t] = parts[t] if there else 0
+
+
+# --- the largest of a stream of float32 products -----------------------------------------------------------------
+
+# A product and its row are one number, the larger the better: the bits of a float32, read as an integer and turned
+# around where it is negative, order as the number does.
+
+
+@compiled()
+def _packed(v, row):  # type: ignore[no-untyped-def]
+    bits = np.int64(np.float32(v).view(np.int32))
+    if bits < 0:
+        bits ^= 0x7FFFFFFF
+    return (bits << 32) | row
+
+
+@compiled()
+def _value(key):  # type: ignore[no-untyped-def]
+    bits = key >> 32
+    if bits < 0:
+        bits ^= 0x7FFFFFFF
+    return np.int32(bits).view(np.float32)
+
+
+@compiled()
+def _largest_first(keys, n, m):  # type: ignore[no-untyped-def]
+    """Move the m largest of keys[:n] to the front (Hoare's selection; no two are equal) and give the least of them."""
+    low, high = 0, n - 1
+    while low < high:
+        pivot = keys[(low + high) >> 1]
+        a, b = low, high
+        while a <= b:
+            while keys[a] > pivot:
+                a += 1
+            while keys[b] < pivot:
+                b -= 1
+            if a <= b:
+                keys[a], keys[b] = keys[b], keys[a]
+                a += 1
+                b -= 1
+        if m - 1 <= b:
+            high = b
+        elif m - 1 >= a:
+            low = a
+        else:
+            break
+    least = keys[0]
+    for j in range(1, m):
+        least = min(least, keys[j])
+    return least
+
+
+@compiled(fastmath={"nnan", "nsz"})
+def _maxima(products, i, width, out):  # type: ignore[no-untyped-def]
+    """out[j] = the largest of every _STRIDE-th product of a row from j on; whole vectors at a time."""
+    for j in range(_STRIDE):
+        out[j] = products[i, j]
+    for k in range(1, width // _STRIDE):
+        start = k * _STRIDE
+        for j in range(_STRIDE):
+            x = products[i, np.uint64(start + j)]
+            out[j] = x if x > out[j] else out[j]
+
+
+@compiled()
+def _put(keys, n, line, v, row, m):  # type: ignore[no-untyped-def]
+    """One more key; when there is no more room the m largest stay, and the least of them is the line to cross."""
+    keys[n] = _packed(v, row)
+    n += 1
+    if n == len(keys):
+        line = _value(_largest_first(keys, n, m))
+        n = m
+    return n, line
+
+
+@compiled()
+def select(products, first, keys, count, line, m):  # type: ignore[no-untyped-def]
+    """Take the products [N, W] of base rows from `first` on into the running best.
+
+    keys [N, K], K > 2m, of which count [N] are in use, hold the m largest so far and others; line [N] is what a
+    product must exceed to be among them, -inf to begin with. Most strides of products lie below it as a whole.
+    """
+    n, width = products.shape
+    whole = width // _STRIDE * _STRIDE
+    largest = np.empty(_STRIDE, np.float32)
+    for i in range(n):
+        own, c, t = keys[i], count[i], line[i]
+        if whole:
+            _maxima(products, i, whole, largest)
+            if t == -np.inf and m <= _STRIDE:
+                # As many products as there are strides are at least their maxima: a line to begin with.
+                t = np.nextafter(np.partition(largest, _STRIDE - m)[_STRIDE - m], np.float32(-np.inf))
+            for j in range(_STRIDE):
+                if largest[j] > t:
+                    for k in range(j, whole, _STRIDE):
+                        if products[i, k] > t:
+                            c, t = _put(own, c, t, products[i, k], first + k, m)
+        for k in range(whole, width):
+            if products[i, k] > t:
+                c, t = _put(own, c, t, products[i, k], first + k, m)
+        count[i], line[i] = c, t
+
+
+@compiled()
+def best(keys, count, value, rows):  # type: ignore[no-untyped-def]
+    """The m largest, descending, into value and rows [N, m]. Raises ValueError where a product was no number."""
+    n, m = value.shape
+    for i in range(n):
+        if count[i] < m:
+            raise ValueError("a product is not a number")
+        _largest_first(keys[i], count[i], m)
+        ordered = np.sort(keys[i, :m])
+        for j in range(m):
+            key = ordered[m - 1 - j]
+            value[i, j] = _value(key)
+            rows[i, j] = key & 0xFFFFFFFF
 
 
 @compiled()

@@ -16,7 +16,7 @@ from lists_world import ROOT, draw_weights, half_even, unit
 
 from jobs.complements import kernels
 from jobs.complements.score import Float32, Float64, Int32, Int64, micro, rescore, scaled_base, scaled_queries
-from jobs.complements.search import Base, Queries, exact_top, neighbours, propose
+from jobs.complements.search import Base, Engine, Queries, exact_top, neighbours, propose
 
 W = draw_weights()("tops", "shoes")
 
@@ -137,16 +137,72 @@ def test_proposals_out_of_order_are_refused() -> None:
                      np.arange(3)[None, :], np.zeros(1), 2, *out)  # fmt: skip
 
 
+@pytest.mark.parametrize("engine", ["blas", "faiss"])
 @pytest.mark.parametrize("block", [1, 7, 79, 80, 81, 250, 1000])
-def test_proposals_over_blocks_are_the_largest_of_all_in_order(block: int) -> None:
+def test_proposals_over_blocks_are_the_largest_of_all_in_order(
+    block: int, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.complements.search._PRODUCTS", block)
     rng = np.random.default_rng(4)
     q, base = rng.normal(size=(9, 128)).astype(np.float32), rng.normal(size=(250, 128)).astype(np.float32)
-    value, rows = propose(q, base, 80, block)
+    value, rows = propose(q, base, 80, block, engine)
     assert (np.diff(value, axis=1) <= 0).all()
     want = np.sort(q @ base.T, axis=1)[:, ::-1][:, :80]
     assert np.allclose(value, want, rtol=1e-5)
     assert np.allclose(np.take_along_axis(q @ base.T, rows, axis=1), value, rtol=1e-4, atol=1e-4)
     assert all(len(set(r)) == 80 for r in rows.tolist())
+
+
+@pytest.mark.parametrize("engine", ["blas", "faiss"])
+@pytest.mark.parametrize("spread", [0.0, 1e-6, 1e-3, 1.0])
+def test_who_multiplies_changes_no_list(engine: Engine, spread: float) -> None:
+    """Down to vectors that are all the same, where every proposal ties."""
+    rng = np.random.default_rng(9)
+    y = unit(rng.normal(size=128) + spread * rng.normal(size=(2500, 128)))
+    base = Base.of(np.arange(2500), scaled_base(y), np.arange(2500) // 2, np.ones(2500, dtype=bool))
+    queries = Queries(scaled_queries(W, unit(rng.normal(size=(40, 128)))), rng.integers(0, 1250, 40))
+    got = neighbours(queries, base, 64, 700, engine)
+    rows, horizon = by_exact_search(queries, base, 64)
+    assert np.array_equal(got.rows, rows)
+    assert np.array_equal(got.horizon, horizon)
+
+
+def kept(products: Float32, widths: list[int], m: int) -> tuple[Float32, Int64]:
+    """The m largest of each row, shown in pieces of these widths."""
+    n = len(products)
+    keys, count = np.empty((n, 3 * m + kernels.SPARE_KEYS), dtype=np.int64), np.zeros(n, dtype=np.int64)
+    line, at = np.full(n, -np.inf, dtype=np.float32), 0
+    for width in widths:
+        kernels.select(np.ascontiguousarray(products[:, at : at + width]), at, keys, count, line, m)
+        at += width
+    value, rows = np.empty((n, m), dtype=np.float32), np.empty((n, m), dtype=np.int64)
+    kernels.best(keys, count, value, rows)
+    return value, rows
+
+
+@pytest.mark.parametrize("m", [1, 2, 80, 127, 128, 129, 300])
+@pytest.mark.parametrize("widths", [[1024], [300, 1024, 128, 1], [1] * 400, [129, 127, 256, 500]])
+@pytest.mark.parametrize("kind", ["any", "few", "negative", "rising", "falling", "zeros"])
+def test_the_largest_are_kept_whatever_comes_when(m: int, widths: list[int], kind: str) -> None:
+    total = sum(widths)
+    if total < m:
+        pytest.skip("fewer than asked for")
+    rng = np.random.default_rng(m)
+    products = rng.normal(size=(5, total)).astype(np.float32)
+    products = {
+        "any": products, "few": np.round(products), "negative": -np.abs(products) - 1, "rising": np.sort(products),
+        "falling": np.sort(products)[:, ::-1], "zeros": np.where(products > 0, 0.0, -0.0),
+    }[kind].astype(np.float32)  # fmt: skip
+    value, rows = kept(products, widths, m)
+    assert np.array_equal(value, -np.sort(-products, axis=1)[:, :m])
+    assert np.array_equal(np.take_along_axis(products, rows, axis=1), value)
+    assert all(len(set(r)) == m for r in rows.tolist())
+
+
+def test_products_that_are_no_numbers_are_refused() -> None:
+    products = np.full((1, 200), np.nan, dtype=np.float32)
+    with pytest.raises(ValueError, match="not a number"):
+        kept(products, [200], 5)
 
 
 # --- machine code is kept -----------------------------------------------------------------------------------------
