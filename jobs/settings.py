@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as EnvironmentError_
 
@@ -83,6 +83,19 @@ class SparkSettings(_Section):
     """Where `make install` keeps the Delta and S3A jars."""
     partitions: int | None = None
     """Spark tasks of the search; none means by the work there is, at most four for each core."""
+    archive: Path | None = None
+    """A cluster's executors get this project from it (`python -m jobs.spark archive FILE.zip`); none: installed."""
+    executor_python: str | None = None
+    """The interpreter on the executors, with the packages of the extra `lists`; none: at the driver's path."""
+    conf: dict[str, str] = {}
+    """Any property of Spark, such as spark.executor.memory; wins over the job's own."""
+
+    @field_validator("conf")
+    @classmethod
+    def _spark_properties(cls, conf: dict[str, str]) -> dict[str, str]:
+        if other := [key for key in conf if not key.startswith("spark.")]:
+            raise ValueError(f"{other[0]} is no property of Spark; they start with spark.")
+        return conf
 
 
 class GateSettings(_Section):

@@ -1,11 +1,13 @@
-"""The Spark session: jars, Delta, S3A, settings for small data; and Delta writes that happen exactly once.
+"""The Spark session: jars, Delta, S3A, settings for small data and clusters; Delta writes that happen exactly once.
 
-Jars are resolved through Ivy once, at set-up (`python -m jobs.spark`); sessions start from those files alone.
+Jars are resolved through Ivy once, at set-up (`python -m jobs.spark`); sessions start from those files alone. The
+executors of a cluster get this project as an archive (`python -m jobs.spark archive FILE.zip`, docs/scaling.md).
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import json
 import os
 import re
@@ -13,6 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +43,10 @@ MARKER = "medal-jars.json"
 # Besides what Spark ships under the same name: replaced in Spark by another artifact (jcl-over-slf4j, RoaringBitmap).
 _SHIPPED_OTHERWISE = {"commons-logging", "shims"}
 _LOG4J = Path(__file__).with_name("log4j2.properties")
+_ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("jobs", "medal_model", "schemas")
+_NOT_SHIPPED = "jobs/sample/teacher"  # megabytes that no executor reads
+_UNPACKED = "medal"  # folder of an executor's working directory that the archive is unpacked into
 
 
 @dataclass(frozen=True)
@@ -133,12 +141,70 @@ def _artifact(jar: str) -> str:
     return re.sub(r"-\d[\w.\-]*\.jar$", "", jar)
 
 
+def code_files() -> dict[str, Path]:
+    """What an executor needs of this project, by path in the archive: all files of the packages but for byte code."""
+    files = [f for package in PACKAGES for f in (_ROOT / package).rglob("*") if f.is_file()]
+    named = {f.relative_to(_ROOT).as_posix(): f for f in files if "__pycache__" not in f.parts}
+    return {name: named[name] for name in sorted(named) if not name.startswith(_NOT_SHIPPED)}
+
+
+def _machine_code() -> dict[str, Path]:
+    """What numba has compiled here, beside the source. Executors on another kind of processor pass over it."""
+    files = sorted(f for package in PACKAGES for f in (_ROOT / package).rglob("__pycache__/*.nb[ic]"))
+    return {f.relative_to(_ROOT).as_posix(): f for f in files}
+
+
+def write_archive(out: Path) -> Path:
+    """The project's packages with their data files as a zip for `spark.archive`.
+
+    With the machine code that is there: an executor starts with a folder of its own, so each would compile again, for
+    about 11 s a core. Raises SettingsError for another ending than .zip: Spark unpacks by it.
+    """
+    if out.suffix != ".zip":
+        raise SettingsError(f"{out}: the archive must be named *.zip, since Spark unpacks by the ending")
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, file in {**code_files(), **_machine_code()}.items():
+            entry = zipfile.ZipInfo(name)  # dated 1980
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = out.with_name(f".{out.name}.{os.getpid()}")
+    scratch.write_bytes(data.getvalue())
+    scratch.replace(out)
+    return out
+
+
+def check_archive(archive: Path) -> None:
+    """Raises SettingsError unless the archive holds the code that runs here: executors must not run another."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            there = {e.filename: e.CRC for e in opened.infolist() if not e.filename.endswith((".nbi", ".nbc"))}
+    except (OSError, zipfile.BadZipFile) as e:
+        raise SettingsError(
+            f"spark.archive {archive}: cannot be read ({e}); write it by `python -m jobs.spark archive {archive}`"
+        ) from e
+    here = {name: zlib.crc32(file.read_bytes()) for name, file in code_files().items()}
+    if differing := sorted(n for n in here.keys() | there.keys() if here.get(n) != there.get(n)):
+        raise SettingsError(
+            f"spark.archive {archive}: holds other code than runs here ({len(differing)} files differ, first "
+            f"{differing[0]}); write it again by `python -m jobs.spark archive {archive}`"
+        )
+
+
 def session(settings: Settings, app: str) -> SparkSession:
-    """The process's Spark session, started where there is none. Raises SettingsError (versions, jars, Java)."""
+    """The process's Spark session, started where there is none.
+
+    Raises SettingsError (versions, jars, archive, Java) and TransientError where a cluster's master does not answer.
+    """
     check_versions()
     jars = find_jars(settings.spark.jars_dir)
+    if settings.spark.archive is not None and not _is_local(settings):
+        check_archive(settings.spark.archive)
     # Spark's launcher and workers learn the interpreter from the environment alone.
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ["PYSPARK_PYTHON"] = settings.spark.executor_python or sys.executable
+    from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
     from pyspark.errors import PySparkRuntimeError
     from pyspark.sql import SparkSession
 
@@ -149,7 +215,16 @@ def session(settings: Settings, app: str) -> SparkSession:
         spark = builder.getOrCreate()
     except PySparkRuntimeError as e:
         raise SettingsError(f"Spark did not start: {e}; is Java 17 installed? (see `medal doctor`)") from e
+    except Py4JJavaError as e:
+        said = str(e.java_exception).splitlines()[0]
+        raise TransientError(
+            f"Spark at {settings.spark.master} (spark.master) took no session: {said}; does its master answer?"
+        ) from e
     return spark
+
+
+def _is_local(settings: Settings) -> bool:
+    return settings.spark.master.startswith("local")
 
 
 def _conf(settings: Settings, jars: Jars) -> dict[str, str]:
@@ -170,14 +245,23 @@ def _conf(settings: Settings, jars: Jars) -> dict[str, str]:
         "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
         "spark.databricks.delta.properties.defaults.columnMapping.mode": "none",
     }
-    if settings.spark.master.startswith("local"):
+    if _is_local(settings):
         # The JVM lives for a minute and copies bytes: at 7,200 products the first compiler alone and one collector
         # thread take two thirds of the processor time of the defaults, half of it on the sample.
         conf["spark.driver.extraJavaOptions"] += " -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
         # A laptop's host name need not resolve; nothing outside talks to a local session.
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-        # Its workers find this very code wherever they are started from; a cluster has it installed.
-        conf["spark.executorEnv.PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+        # Its workers find this very code wherever they are started from.
+        conf["spark.executorEnv.PYTHONPATH"] = str(_ROOT)
+    else:
+        # How many shares the search is dealt in follows the cores there are: of those asked for (spark.cores.max on a
+        # standalone master) most must be there first, for which a standalone master does not wait otherwise.
+        conf["spark.scheduler.minRegisteredResourcesRatio"] = "0.8"
+        if settings.spark.archive is not None:
+            # Unpacked, since data files are read by path and numba keeps machine code beside the source. Executors
+            # start their Python in the folder that they unpack into, and PYTHONPATH goes before what is installed.
+            conf["spark.archives"] = f"{settings.spark.archive.resolve().as_uri()}#{_UNPACKED}"
+            conf["spark.executorEnv.PYTHONPATH"] = f"./{_UNPACKED}"
     if settings.lake.startswith("s3://"):
         conf |= {"spark.hadoop.fs.s3a.path.style.access": "true"}
         if endpoint := settings.s3_endpoint_url:
@@ -186,7 +270,7 @@ def _conf(settings: Settings, jars: Jars) -> dict[str, str]:
                 "spark.hadoop.fs.s3a.endpoint.region": "us-east-1",  # other servers take any; without one S3A asks AWS
                 "spark.hadoop.fs.s3a.connection.ssl.enabled": str(endpoint.startswith("https://")).lower(),
             }
-    return conf
+    return conf | settings.spark.conf
 
 
 def stop(spark: SparkSession) -> None:
@@ -243,18 +327,27 @@ def _commit(lake: Lake, table: str, writer: DataFrameWriter, run: RunId, model_v
 
 
 def main() -> None:
-    """`python -m jobs.spark`: what `make install` calls."""
+    """`python -m jobs.spark`: what `make install` calls. `python -m jobs.spark archive FILE.zip`: for executors."""
     from jobs.errors import MedalError
     from jobs.settings import load_settings
 
     try:
-        settings = load_settings()
-        jars = fetch_jars(settings.spark.jars_dir)
+        match sys.argv[1:]:
+            case []:
+                settings = load_settings()
+                jars = fetch_jars(settings.spark.jars_dir)
+                state = "fetched" if jars.fresh else "there already"
+                said = f"{len(jars.files)} files, {jars.megabytes:.0f} MB in {settings.spark.jars_dir} ({state})"
+                print(f"Spark jars: {said}")
+            case ["archive", file]:
+                out = write_archive(Path(file))
+                parts = f"{len(code_files())} files, {len(_machine_code())} of machine code"
+                print(f"archive for executors: {parts}, {out.stat().st_size / 1e6:.1f} MB in {out}")
+            case _:
+                raise SettingsError("usage: python -m jobs.spark [archive FILE.zip]")
     except MedalError as e:
         print(f"jobs.spark: {e}", file=sys.stderr)
         sys.exit(e.exit_code)
-    state = "fetched" if jars.fresh else "there already"
-    print(f"Spark jars: {len(jars.files)} files, {jars.megabytes:.0f} MB in {settings.spark.jars_dir} ({state})")
 
 
 if __name__ == "__main__":
