@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from lists_world import ROOT, Nights, context, draw_products, draw_weights, in_process, ordered, split, table
+from pydantic import ValidationError
 from require import require
 from spark_cluster import Cluster, Driver, cluster, driver, members
 
@@ -162,3 +163,8 @@ def test_a_session_on_a_cluster_starts_with_the_right_archive_or_not_at_all(tmp_
     old = SparkSettings(master="spark://127.0.0.1:1", jars_dir=ROOT / ".jars", archive=tmp_path / "medal.zip")
     with pytest.raises(SettingsError, match="cannot be read"):
         session(Settings(spark=old), "medal tests")
+
+
+def test_only_properties_of_spark_are_passed_on() -> None:
+    with pytest.raises(ValidationError, match=r"executor\.memory is no property of Spark"):
+        SparkSettings(conf={"executor.memory": "1g"})
