@@ -242,16 +242,22 @@ def select(products, first, keys, count, line, m):  # type: ignore[no-untyped-de
 
 
 @compiled()
-def best(keys, count, value, rows):  # type: ignore[no-untyped-def]
-    """The m largest, descending, into value and rows [N, m]. Raises ValueError where a product was no number."""
-    n, m = value.shape
-    for i in range(n):
+def front(keys, count, m):  # type: ignore[no-untyped-def]
+    """Move the m largest of each query's keys to the front. Raises ValueError where a product was no number."""
+    for i in range(len(keys)):
         if count[i] < m:
             raise ValueError("a product is not a number")
-        _largest_first(keys[i], count[i], m)
-        ordered = np.sort(keys[i, :m])
+        if count[i] > m:
+            _largest_first(keys[i], count[i], m)
+
+
+@compiled()
+def unpack(keys, value, rows):  # type: ignore[no-untyped-def]
+    """Keys [N, m], ascending, as value and rows [N, m], descending."""
+    n, m = keys.shape
+    for i in range(n):
         for j in range(m):
-            key = ordered[m - 1 - j]
+            key = keys[i, m - 1 - j]
             value[i, j] = _value(key)
             rows[i, j] = key & 0xFFFFFFFF
 

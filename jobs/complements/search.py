@@ -149,7 +149,8 @@ def _by_blas(q: Float32, base: Float32, m: int) -> tuple[Float32, Int64]:
             out = block.reshape(-1)[: len(some) * len(part)].reshape(len(some), len(part))
             np.matmul(some, part.T, out=out)
             kernels.select(out, start, keys, count, line, m)
-        kernels.best(keys, count, value[a : a + len(some)], rows[a : a + len(some)])
+        kernels.front(keys[: len(some)], count, m)
+        kernels.unpack(np.sort(keys[: len(some), :m], axis=1), value[a : a + len(some)], rows[a : a + len(some)])
     return value, rows
 
 

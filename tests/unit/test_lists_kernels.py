@@ -176,7 +176,8 @@ def kept(products: Float32, widths: list[int], m: int) -> tuple[Float32, Int64]:
         kernels.select(np.ascontiguousarray(products[:, at : at + width]), at, keys, count, line, m)
         at += width
     value, rows = np.empty((n, m), dtype=np.float32), np.empty((n, m), dtype=np.int64)
-    kernels.best(keys, count, value, rows)
+    kernels.front(keys, count, m)
+    kernels.unpack(np.sort(keys[:, :m], axis=1), value, rows)
     return value, rows
 
 
