@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.bench.lists_peer import peak_rss_mib
 from jobs.complements import emit, gallery
 from jobs.complements.finish import Limits, finish, known
 from jobs.complements.gallery import Gallery
@@ -108,7 +108,7 @@ def floor(order: Order) -> Seconds:
     took.whole_s = time.perf_counter() - t0
     for name in ("search_s", "rescore_s", "finish_s", "write_s"):
         setattr(took, name, getattr(took, name) / cores)
-    took.peak_rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    took.peak_rss_mib = peak_rss_mib()
     if order.bare:
         took.bare_search_s = _bare(pieces, floor_, weights)
     return took
