@@ -72,6 +72,8 @@ class ListSettings(_Section):
     """A night with a larger share of new or changed products makes all lists anew."""
     compact_nights: int = Field(6, ge=0)
     """Nights in a row that write changed lists alone, before a slice is written as a whole again."""
+    engine: Literal["blas", "faiss"] = "blas"
+    """Who proposes neighbours; the lists are the same."""
     query_block: int = Field(4096, ge=1)
     base_block: int = Field(65536, ge=1)
 

@@ -364,7 +364,7 @@ def run_tasks(
     masks = {(s, t): weights(s, t) for s in plan.categories for t in ctx.taxonomy.targets[s]}
     spec = Spec(
         ctx.lake.root, None, plan.run_id, uuid.uuid4().hex, plan.inputs.model_version, ctx.taxonomy,
-        allowed(ctx.taxonomy), masks, lists.depth, limits_of(ctx), lists.base_block, written, whole,
+        allowed(ctx.taxonomy), masks, lists.depth, limits_of(ctx), lists.base_block, lists.engine, written, whole,
         rules or EMPTY, plan.run_date,
     )  # fmt: skip
     before = faiss.omp_get_max_threads()

@@ -17,9 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
+from jobs.complements.compiled import compiled
 from jobs.complements.hashing import Int8
 from jobs.complements.score import (
     INT32_MIN,
@@ -273,7 +273,7 @@ def _arrays(effects: Effects | None, n: int) -> tuple[Any, ...]:
     return True, e.klass, e.allowed, e.boost, e.low, e.high, e.pin_row, e.pin_at, e.own_row, e.own, e.fill
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _choose(
     keys: Int64, horizon: Int32, page_group: Int64, able: Int32, group: Int64, stock: Bools, brand: Int32,
     price: Float64, scaled: Float32, base_row: Int64, k: int, per_brand: int, per_look: int, look: float,

@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from jobs.complements.compiled import compiled
 from jobs.complements.score import Int32, Int64
 
 Int8 = npt.NDArray[np.int8]
@@ -29,7 +29,7 @@ def id_words(ids: Iterable[str]) -> UInt64:
     return np.frombuffer(digests, dtype="<u8").reshape(-1, 2).astype(np.uint64)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _mix(x: np.uint64) -> np.uint64:
     x ^= x >> np.uint64(30)
     x *= np.uint64(0xBF58476D1CE4E5B9)
@@ -38,7 +38,7 @@ def _mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _lanes(words: UInt64, rows: Int64, score: Int32, visual: Int32, reason: Int8, size: Int32, scored: Int8) -> UInt64:
     out = np.empty((len(rows), 2), dtype=np.uint64)
     for i in range(len(rows)):

@@ -280,7 +280,7 @@ def _with_spark(
     plan, lists = ctx.manifest.plan, ctx.settings.lists
     spec = Spec(
         ctx.lake.root, ctx.lake.s3_endpoint_url, plan.run_id, key, plan.inputs.model_version,
-        ctx.taxonomy, allowed(ctx.taxonomy), masks, lists.depth, limits_of(ctx), lists.base_block,
+        ctx.taxonomy, allowed(ctx.taxonomy), masks, lists.depth, limits_of(ctx), lists.base_block, lists.engine,
         night.written, night.whole, rules, plan.run_date,
     )  # fmt: skip
     ours = SparkSession.getActiveSession() is None

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.complements import emit
+from jobs.complements.compiled import compiled
 from jobs.complements.emit import Figures, Near
 from jobs.complements.finish import Known, finish
 from jobs.complements.gallery import LEVELS, Gallery
@@ -119,7 +119,7 @@ def _department(
     have, entered = insert(have, queries, arrived_of(spec, slot.target, department), figures)
     thin = np.flatnonzero((have.horizon != INT32_MIN) & ((have.keys != NONE).sum(axis=1) < spec.depth // 2))
     if len(thin):  # struck until little was left: searched again, before lists begin to run out one by one
-        found = neighbours(queries.take(thin), base, spec.depth, spec.base_block)
+        found = neighbours(queries.take(thin), base, spec.depth, spec.base_block, spec.engine)
         near = near_of(found, base)
         have.keys[thin] = np.where(near.rows >= 0, order_keys(near.score, np.maximum(near.rows, 0)), NONE)
         have.score[thin], have.visual[thin], have.horizon[thin] = near.score, near.visual, near.horizon
@@ -186,7 +186,7 @@ def _scores(keys: Int64) -> Int32:
     return np.where(keys != NONE, score_of_key(keys), 0).astype(np.int32)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _known(
     offsets: Int64, at: Int64, neighbours: Int32, rows_of: Int64, scores: Int32, visuals: Int32, depth: int
 ) -> tuple[Int64, Int32, Bools]:
@@ -207,7 +207,7 @@ def _known(
     return keys, visual, struck
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _pair_sums(q: Float64, base: Float32, i: Int64, j: Int64) -> tuple[Float64, Float64]:
     """S and its visual part for pairs of a query and a base row: exact, as sums of integers below 2^53."""
     total, part = np.empty(len(i)), np.empty(len(i))
@@ -222,7 +222,7 @@ def _pair_sums(q: Float64, base: Float32, i: Int64, j: Int64) -> tuple[Float64, 
     return total, part
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _merge(keys: Int64, visual: Int32, horizon: Int32, i: Int64, new: Int64, new_visual: Int32) -> None:
     """Put new keys (by page, ascending) into their pages' rows, in place; what falls out is a full row's horizon."""
     depth = keys.shape[1]

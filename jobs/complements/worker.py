@@ -16,7 +16,7 @@ from jobs.complements.emit import SCHEMA, Figures, Near, Slot
 from jobs.complements.finish import Limits, Lists, Shelf, finish, known, no_lists
 from jobs.complements.gallery import Gallery, open_gallery, open_products
 from jobs.complements.score import Bools, Float32, Int64, scaled_queries
-from jobs.complements.search import Base, Neighbours, Queries, neighbours
+from jobs.complements.search import Base, Engine, Neighbours, Queries, neighbours
 from jobs.complements.tasks import Task, Update
 from jobs.lake import Lake
 from schemas.rules import EMPTY, Rules
@@ -47,6 +47,7 @@ class Spec:
     depth: int
     limits: Limits
     base_block: int
+    engine: Engine = "blas"
     written: int = 0  # of the rows that are written
     whole: bool = True  # every row is written, changed or not
     rules: Rules = EMPTY  # in force tonight
@@ -100,7 +101,7 @@ def search_pages(
 ) -> tuple[Neighbours, Lists]:
     """Neighbours and finished lists of pages that have a query."""
     queries = queries_of(spec, task.source, task.target, source, pages)
-    found = neighbours(queries, shelf.base, spec.depth, spec.base_block)
+    found = neighbours(queries, shelf.base, spec.depth, spec.base_block, spec.engine)
     t0 = time.perf_counter()
     effects = effects_of(spec, task.source, task.target, pages, figures)
     lists = finish(known(found, shelf.base), queries, shelf, spec.limits, effects)
