@@ -52,8 +52,7 @@ def pages_of(all_: Mapping[str, Gallery], group_ids: Mapping[str, str]) -> pa.Ta
             pa.array([group_ids[i] for i in ids], pa.string()), pa.array(g.level, pa.int8()),
             pa.array(digests, pa.binary(16)),
         ]  # fmt: skip
-        parts.append(pa.Table.from_arrays([pa.array(c).cast(f.type) if not isinstance(c, pa.Array) else c.cast(f.type)
-                                           for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA))  # fmt: skip
+        parts.append(pa.Table.from_arrays(columns, schema=SCHEMA))
     return pa.concat_tables(parts).sort_by("item_id").combine_chunks()
 
 

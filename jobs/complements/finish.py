@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # Why an item stands in a list: its number, and whether it carries a score.
 REASONS = ("model", "pin", "list", "boost", "bury")
-MODEL, PIN, OWN, BOOST, BURY = range(5)
+_PIN, _OWN, _BOOST, _BURY = 1, 2, 3, 4
 SCORED = np.array([1, 0, 0, 1, 1], dtype=np.int8)
 _REFILL_CELLS = 1 << 22  # scores held at once when lists are searched again: 32 MiB
 
@@ -294,13 +294,13 @@ def _choose(
                 for j in range(own_row.shape[1]):
                     if own_row[i, j] < 0 or filled == k:
                         break
-                    rows[i, filled], reason[i, filled] = own_row[i, j], 2
+                    rows[i, filled], reason[i, filled] = own_row[i, j], _OWN
                     filled += 1
                 open_ = fill[i]
             if open_:
                 for j in range(pin_row.shape[1]):
                     if pin_row[i, j] >= 0 and rows[i, pin_at[i, j]] < 0:
-                        rows[i, pin_at[i, j]], reason[i, pin_at[i, j]] = pin_row[i, j], 1
+                        rows[i, pin_at[i, j]], reason[i, pin_at[i, j]] = pin_row[i, j], _PIN
                         filled += 1
         placed = 0  # first position that may be free
         decided = not open_ or filled == k
@@ -348,9 +348,9 @@ def _choose(
             if ruled:
                 b = boost[klass[i], r]
                 if b > 0:
-                    reason[i, placed] = 3
+                    reason[i, placed] = _BOOST
                 elif b < 0:
-                    reason[i, placed] = 4
+                    reason[i, placed] = _BURY
             filled += 1
             decided = filled == k
         if not decided:

@@ -85,7 +85,8 @@ def make_lists(ctx: StageContext, products: pa.Table, weights: Weights, rules: R
         counts = {n: v for n, v in earlier.stages["complements"].counts.items() if not n.endswith("_s")}
         writes = {t: ctx.manifest.version(t) for t in TABLES}
         note = f"same inputs as {earlier.plan.run_id}"
-        changes.save(ctx.lake, plan.run_id, changes.load(ctx.lake, earlier.plan.run_id))
+        if (pages := changes.load(ctx.lake, earlier.plan.run_id)) is not None:  # none in a lake from before they were
+            changes.save(ctx.lake, plan.run_id, pages)
         return StageResult("complements", "skipped", reads, writes, counts, note=note, key=key)
     search_key = search_key_of(plan.inputs.model_version, ctx.taxonomy, lists, masks)
     now = changes.pages_of(
