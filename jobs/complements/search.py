@@ -186,26 +186,6 @@ def exact_top(queries: Queries, base: Base, n: int) -> Int64:
     return np.sort(best, axis=1)
 
 
-def exact_groups(queries: Queries, base: Base, n: int) -> Int64:
-    """As `exact_top`, over targets in stock, each group by its best member alone (design section 5)."""
-    best = np.full((len(queries), n), NONE, dtype=np.int64)
-    stocked = np.flatnonzero(base.in_stock)
-    stocked = stocked[np.argsort(base.group[stocked], kind="stable")]
-    groups = base.group[stocked]
-    starts = np.flatnonzero(np.diff(groups, prepend=-1))  # group codes are not negative
-    ends = np.append(starts[1:], len(stocked))
-    first = 0
-    while first < len(starts):
-        # As many whole groups as fit a block; one that is larger than a block stands alone.
-        after = max(first + 1, int(np.searchsorted(ends, starts[first] + _EXACT_ROWS, side="right")))
-        columns = stocked[starts[first] : ends[after - 1]]
-        for a, keys in _scored(queries, base, columns):
-            of_group = np.minimum.reduceat(keys, starts[first:after] - starts[first], axis=1)
-            best[a : a + len(keys)] = _lowest(np.hstack([best[a : a + len(keys)], of_group]), n)
-        first = after
-    return np.sort(best, axis=1)
-
-
 def visual_of(q: Float64, base: Base, keys: Int64) -> Int32:
     """Visual parts for keys [N, n]; 0 where there is no target."""
     there = keys != NONE

@@ -11,7 +11,7 @@ from lists_world import draw_weights, shelf_of, unit
 
 from jobs.complements.finish import REASONS, Limits, Shelf, choose, finish, known, no_lists, refill
 from jobs.complements.score import INT32_MIN, order_keys, rescore, scaled_base, scaled_queries
-from jobs.complements.search import Base, Neighbours, Queries, exact_groups, neighbours, visual_of
+from jobs.complements.search import NONE, Base, Neighbours, Queries, exact_top, neighbours, visual_of
 from jobs.rules.compile import Effects
 
 
@@ -82,7 +82,13 @@ def test_refill_equals_filters_before_selection() -> None:
         np.full(3, 9, np.int32), np.zeros(3, bool),
     )  # fmt: skip
     got = finish(known(nothing, base), queries, shelf_of(base), Limits(12))
-    want = exact_groups(queries, base, 12)
+    want = np.empty((3, 12), dtype=np.int64)
+    for i, keys in enumerate(exact_top(queries, base, 900)):
+        best: dict[int, int] = {}
+        for key in keys[keys != NONE].tolist():
+            if stock[key & 0xFFFFFFFF]:
+                best.setdefault(int(group[key & 0xFFFFFFFF]), key)
+        want[i] = list(best.values())[:12]
     assert np.array_equal(order_keys(got.score, got.rows), want)
     assert np.array_equal(got.visual, visual_of(queries.q, base, want))
     assert (got.size == 12).all() and got.refilled.all() and got.certain.all()

@@ -26,7 +26,7 @@ from lists_world import (
 from jobs.complements.emit import FIGURES
 from jobs.complements.finish import Limits, finish, known
 from jobs.complements.score import INT32_MIN, micro, scaled_base, scaled_queries
-from jobs.complements.search import Base, Queries, exact_groups, exact_top, neighbours
+from jobs.complements.search import Base, Queries, exact_top, neighbours
 
 W = draw_weights()("tops", "shoes")
 
@@ -138,7 +138,9 @@ def test_exact_search_crosses_its_own_blocks(monkeypatch: pytest.MonkeyPatch) ->
     stock = rng.random(200) < 0.7
     x, own = unit(rng.normal(size=(5, 128))), np.array([31, 0, 1, 2, 99])
     base = a_base(y, group, stock)
-    top, grouped = exact_top(queries_of(x, own), base, 12), exact_groups(queries_of(x, own), base, 40)
+    queries = queries_of(x, own)
+    top = exact_top(queries, base, 12)
+    lists = finish(known(neighbours(queries, base, 1, 50), base), queries, shelf_of(base), Limits(40))
     for i in range(5):
         want = by_hand(x[i], y, group == own[i])
         assert (top[i] & 0xFFFFFFFF).tolist() == [r for _, r in want[:12]]
@@ -146,8 +148,7 @@ def test_exact_search_crosses_its_own_blocks(monkeypatch: pytest.MonkeyPatch) ->
         for _, r in want:
             if stock[r]:
                 best.setdefault(group[r], r)
-        found = [int(k) & 0xFFFFFFFF for k in grouped[i] if k != np.iinfo(np.int64).max]
-        assert found == list(best.values())[:40]
+        assert [r for r in lists.rows[i] if r >= 0] == list(best.values())[:40]
 
 
 def test_ten_thousand_identical_vectors() -> None:
