@@ -39,7 +39,7 @@ class Complement(_Answer):
     score: float | None = Field(description="How well it goes, about -1 to 1; visual + colour. null: set by hand.")
     visual: float | None = Field(description="The part of the score that shape, texture and style give.")
     colour: float | None = Field(description="The part of the score that colour gives.")
-    reason: str = Field(description="Why it is listed: model.")
+    reason: str = Field(description="Why it is listed: model, boost, bury; set by hand: pin, list.")
 
 
 class Slot(_Answer):
@@ -48,6 +48,13 @@ class Slot(_Answer):
     category: str
     title: str
     items: list[Complement]
+
+
+class LookItem(Complement):
+    """A piece of the look: a complement, and the slot it is from."""
+
+    category: str
+    category_title: str
 
 
 class Complements(_Answer):
@@ -59,6 +66,9 @@ class Complements(_Answer):
     model_version: str
     product: Product
     slots: list[Slot] = Field(description="In display order; slots without a product that can be bought are left out.")
+    complete_the_look: list[LookItem] = Field(
+        description="The best of each slot in turn, then the second of each, …; one of each group, none of the page's."
+    )
 
 
 class Listing(_Answer):

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from jobs.errors import MedalError
 from jobs.pdp.media import photo_of
-from jobs.pdp.reader import POINTER_TTL_S, NothingAnnounced, Reader, UnknownItem
+from jobs.pdp.reader import LOOK, POINTER_TTL_S, NothingAnnounced, Reader, UnknownItem
 from jobs.publish.store import PdpStore
 from jobs.settings import Settings
 from jobs.stage import log
@@ -61,10 +61,11 @@ def _add_answers(app: FastAPI, reader: Reader) -> None:
         item_id: str,
         slots: Annotated[str | None, Query(max_length=500, description="Only these categories, with commas.")] = None,
         limit: Annotated[int, Query(ge=1, le=200, description="Items a slot, at most.")] = 12,
+        look: Annotated[int, Query(ge=0, le=50, description="Items of `complete_the_look`, at most.")] = LOOK,
     ) -> Response:
-        """The product and its complements by slot; sold-out ones are left out."""
+        """The product, its complements by slot, and one list made of all slots; sold-out ones are left out."""
         wanted = [s.strip() for s in slots.split(",") if s.strip()] if slots is not None else None
-        return _answer(request, reader.complements(item_id, slots=wanted, limit=limit))
+        return _answer(request, reader.complements(item_id, slots=wanted, limit=limit, look=look))
 
     @app.get("/v1/items", response_model=Listing, responses=_ERRORS, tags=["public"])
     def items(

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
+from jobs.pdp.look import complete_the_look
 from jobs.publish.store import ListedItem, PdpStore, ProductRow, ReleaseInfo
-from schemas.pdp import Categories, Category, Complement, Complements, Listing, Product, Slot
+from schemas.pdp import Categories, Category, Complement, Complements, Listing, LookItem, Product, Slot
 
 MICRO = 1_000_000  # stored scores are micro-units
+LOOK = 8  # pieces of a look unless asked otherwise
 POINTER_TTL_S = 1.0  # how long a rollback may take to reach every reader
 
 
@@ -51,10 +53,13 @@ class Reader:
             self._cached = (self._clock() + self._ttl, release)
         return release
 
-    def complements(self, item_id: str, *, slots: Sequence[str] | None = None, limit: int = 12) -> Complements:
+    def complements(
+        self, item_id: str, *, slots: Sequence[str] | None = None, limit: int = 12, look: int = LOOK
+    ) -> Complements:
         """A product and what goes with it: at most `limit` items in each slot, sold-out and vanished ones left out.
 
-        `slots` keeps only these target categories; order stays the list's own. Raises NothingAnnounced, UnknownItem.
+        `slots` keeps only these target categories; order stays the list's own. `look` is the length of the list made
+        of all of them, however short `limit` cuts each. Raises NothingAnnounced, UnknownItem.
         """
         release = self.announced()
         lists = [s for s in self.store.get_lists(item_id, release.number) if slots is None or s.category in slots]
@@ -62,19 +67,28 @@ class Reader:
         products = self.store.get_products(list(ids))
         if item_id not in products:
             raise UnknownItem(item_id)
-        shown = []
-        for s in lists:
-            there = ((i, products[i.item_id]) for i in s.items if i.item_id in products)
-            items = [complement(i, p) for i, p in there if p.in_stock][:limit]
-            if items:
-                shown.append(Slot(category=s.category, title=self.titles.get(s.category, s.category), items=items))
+        there = [
+            (s.category, [(i, p) for i in s.items if (p := products.get(i.item_id)) is not None and p.in_stock])
+            for s in lists
+        ]
+        shown = [(c, items) for c, items in there if items]
+        pieces = complete_the_look(
+            [items for _, items in shown], lambda piece: piece[1].group_id, look, {products[item_id].group_id}
+        )
         return Complements(
             item_id=item_id,
             release=release.number,
             run_date=release.run_date,
             model_version=release.model_version,
             product=self._product(products[item_id]),
-            slots=shown,
+            slots=[
+                Slot(category=c, title=self._title(c), items=[complement(i, p) for i, p in items[:limit]])
+                for c, items in shown
+            ],
+            complete_the_look=[
+                LookItem(**complement(i, p).model_dump(), category=shown[s][0], category_title=self._title(shown[s][0]))
+                for s, (i, p) in pieces
+            ],
         )
 
     def listing(self, *, category: str | None, after: str | None, limit: int) -> Listing:
@@ -89,12 +103,15 @@ class Reader:
         found = [c for c in self.titles if self.store.browse(category=c, after=None, limit=1)]
         return Categories(categories=[Category(category=c, title=self.titles[c]) for c in found])
 
+    def _title(self, category: str) -> str:
+        return self.titles.get(category, category)
+
     def _product(self, row: ProductRow) -> Product:
         return Product(
             item_id=row.item_id,
             title=row.title or row.item_id,
             category=row.category,
-            category_title=self.titles.get(row.category, row.category),
+            category_title=self._title(row.category),
             department=row.department,
             brand=row.brand,
             price=row.price,

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from browser.shop import open_shop, products_of
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 from require import chromium, require
 from servers import serving
 
@@ -123,6 +123,46 @@ def test_the_product_page_shows_the_product_and_its_slots(visit: Visit, dress: s
     assert visit.complaints == []
 
 
+def test_the_look_lies_on_a_board(visit: Visit, dress: str, shop: SqliteStore) -> None:
+    page = visit.open(f"/items/{dress}")
+    answer = page.evaluate(f"fetch('/v1/items/{dress}/complements?limit=24&look=8').then(r => r.json())")
+    pieces = answer["complete_the_look"]
+    assert len(pieces) == 8
+    assert [p["category"] for p in pieces[:4]] == [s["category"] for s in answer["slots"][:4]]
+    shown = page.locator("#board .card a")
+    hrefs = shown.evaluate_all("a => a.map(x => x.getAttribute('href'))")
+    assert [urlsplit(h).path for h in hrefs] == [p["product_url"] for p in pieces]
+    assert page.locator("#board .card .label").all_text_contents() == [p["category_title"] for p in pieces]
+    assert page.locator("#board .own img").get_attribute("alt") == shop.get_products([dress])[dress].title
+    page.locator("#look").scroll_into_view_if_needed()
+    for image in page.locator("#board img").all():
+        image.scroll_into_view_if_needed()
+        until(page, LOADED, arg=image.element_handle())
+    boxes = page.locator("#board > li").evaluate_all(
+        "l => l.map(x => x.getBoundingClientRect()).map(b => [b.left, b.right, b.top, b.bottom])"
+    )
+    apart = (a[1] <= b[0] or b[1] <= a[0] or a[3] <= b[2] or b[3] <= a[2] for a in boxes for b in boxes if a is not b)
+    assert all(apart), "pieces lie over one another"
+    assert all(a[0] >= 0 and a[1] <= page.viewport_size["width"] for a in boxes)
+    assert page.locator(".go a").get_attribute("href") == "#look"
+    assert visit.complaints == []
+
+
+def test_one_slot_alone_makes_no_look(visit: Visit, dress: str) -> None:
+    def one(route: Route) -> None:
+        body = route.fetch().json()
+        kept = body["slots"][0]["category"]
+        body["slots"] = body["slots"][:1]
+        body["complete_the_look"] = [p for p in body["complete_the_look"] if p["category"] == kept]
+        route.fulfill(json=body)
+
+    visit.page.route("**/v1/items/**", one)
+    page = visit.open(f"/items/{dress}")
+    assert page.locator(".slot").count() == 1
+    assert not page.locator("#look").is_visible()
+    assert page.locator(".go a").get_attribute("href") == "#complements"
+
+
 def test_the_page_reads_only_the_public_answer_and_photos(visit: Visit, dress: str) -> None:
     page = visit.open(f"/items/{dress}")
     page.wait_for_load_state("networkidle")
@@ -141,9 +181,9 @@ def test_a_keyboard_reaches_the_complements(visit: Visit, dress: str) -> None:
     page.keyboard.press("Enter")
     for _ in range(4):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.matches('.slot .card a')"):
+        if page.evaluate("document.activeElement.matches('#board .card a')"):
             break
-    assert page.evaluate("document.activeElement.matches('.slot .card a:focus-visible')")
+    assert page.evaluate("document.activeElement.matches('#board .card a:focus-visible')")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     words = page.locator(".card a:focus .words")
     until(page, "getComputedStyle(document.querySelector('.card a:focus .words')).opacity === '1'")

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from jobs.pdp.app import create_app
+from jobs.pdp.look import complete_the_look
 from jobs.publish.sqlite_store import SqliteStore
 from jobs.publish.store import ListedItem, ListRow, ProductRow, SlotList
 from jobs.settings import Settings
@@ -87,7 +88,9 @@ def test_the_answer_has_the_documented_shape(client: TestClient) -> None:
 def test_the_schema_names_every_field(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     answer = schema["components"]["schemas"]["Complements"]
-    assert list(answer["properties"]) == ["item_id", "release", "run_date", "model_version", "product", "slots"]
+    assert list(answer["properties"]) == [
+        "item_id", "release", "run_date", "model_version", "product", "slots", "complete_the_look",
+    ]  # fmt: skip
     responses = schema["paths"]["/v1/items/{item_id}/complements"]["get"]["responses"]
     assert {"200", "404", "422", "503"} <= set(responses)
 
@@ -98,6 +101,64 @@ def test_slots_and_limit_narrow_the_answer(client: TestClient) -> None:
         ("shoes", ["s0", "s1"]), ("bags", ["b1", "b2"]),
     ]  # fmt: skip
     assert client.get(URL, params={"slots": ""}).json()["slots"] == []
+
+
+# Slots are words of items; an item is a letter for its group and a number.
+@pytest.mark.parametrize(
+    ("slots", "limit", "taken", "look"),
+    [
+        ("a1 a2 b1|c1 d1", 9, "", "0a1 1c1 0b1 1d1"),
+        ("a1 b1|c1 d1|e1 f1", 9, "", "0a1 1c1 2e1 0b1 1d1 2f1"),
+        ("a1 b1|a2 c1", 9, "", "0a1 1c1 0b1"),  # a group across slots: the second slot gives its next
+        ("a1 b1|a1 b1", 9, "", "0a1 1b1"),  # the same item in two slots
+        ("a1 b1 c1|d1", 9, "", "0a1 1d1 0b1 0c1"),  # a slot runs out and the others go on
+        ("a1|b1|c1", 2, "", "0a1 1b1"),  # cut within a round
+        ("a1 b1|c1 d1", 3, "", "0a1 1c1 0b1"),
+        ("a1 b1|c1", 9, "a", "0b1 1c1"),  # the page's own group
+        ("a1 a2|a3", 9, "a", ""),
+        ("||a1", 9, "", "2a1"),
+        ("a1", 0, "", ""),
+        ("", 9, "", ""),
+    ],
+)
+def test_a_look_takes_of_each_slot_in_turn(slots: str, limit: int, taken: str, look: str) -> None:
+    got = complete_the_look([s.split() for s in slots.split("|")], lambda item: item[0], limit, set(taken))
+    assert got == [(int(w[0]), w[1:]) for w in look.split()]
+
+
+def look_of(client: TestClient, **params: object) -> list[tuple[str, str]]:
+    body = client.get(URL, params=params).json()
+    return [(i["category"], i["item_id"]) for i in body["complete_the_look"]]
+
+
+def test_the_look_is_made_of_the_slots_as_they_are_served(client: TestClient, store: SqliteStore) -> None:
+    assert look_of(client) == [
+        ("shoes", "s0"), ("bags", "b1"), ("shoes", "s1"), ("bags", "b2"), ("shoes", "s2"), ("shoes", "s3"),
+        ("shoes", "s4"),
+    ]  # fmt: skip
+    assert look_of(client, limit=1) == look_of(client), "the slots' limit does not cut the look"
+    assert look_of(client, look=2) == [("shoes", "s0"), ("bags", "b1")]
+    assert look_of(client, look=0) == []
+    assert look_of(client, slots="bags") == [("bags", "b1"), ("bags", "b2")]
+    body = client.get(URL).json()
+    piece = body["complete_the_look"][1]
+    assert piece == body["slots"][1]["items"][0] | {"category": "bags", "category_title": "Bags"}
+    assert client.get(f"{URL}?look=51").status_code == 422
+    # Stock and groups of now over last night's lists: s0 is sold out, s2 a variant of s1, b1 of the page.
+    now = {"s0": {"in_stock": False}, "s2": {"group_id": "s1"}, "b1": {"group_id": "top/1 é"}}
+    store.put_products([dataclasses.replace(p, **now.get(p.item_id, {})) for p in PRODUCTS])
+    assert look_of(client) == [("shoes", "s1"), ("bags", "b2"), ("shoes", "s3"), ("shoes", "s4")]
+
+
+def test_a_rollback_takes_the_look_with_it(client: TestClient, store: SqliteStore) -> None:
+    new = store.begin_release("2026-03-03-all-g1", "2026-03-03", "m-1", "h2").number
+    store.put_lists(new, [ListRow("top/1 é", (BAGS,))])
+    store.complete_release(new, lists=1, items=1)
+    before = look_of(client)
+    store.move_pointer(new, 1)
+    assert look_of(client) == [("bags", "b1"), ("bags", "b2")]
+    store.move_pointer(1, 2)
+    assert look_of(client) == before
 
 
 def test_sold_out_and_vanished_targets_are_left_out_at_read(client: TestClient, store: SqliteStore) -> None:

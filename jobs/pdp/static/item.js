@@ -1,16 +1,23 @@
-// The product page: one public answer, shown as the product and a row of cards for each slot.
+// The product page: one public answer, shown as the product, the look on a board, and a row of cards for each slot.
 import { answer, button, card, el, panel, photo, price } from "./common.js";
 
 const id = decodeURIComponent(location.pathname.slice("/items/".length));
 const LIMIT = 24;
-const [state, hero, section, slots, footer] =
-  ["state", "product", "complements", "slots", "provenance"].map((name) => document.getElementById(name));
+const PIECES = 8; // the board has two rows of four
+const [state, hero, look, board, section, slots, footer] =
+  ["state", "product", "look", "board", "complements", "slots", "provenance"].map((name) => document.getElementById(name));
 const number = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: "auto" });
 
-/** The two parts of a score as one thin bar, as long as the score is beside the slot's best; words on hover and focus. */
+/** How well an item matches, in words for hover, focus and screen readers. */
+function words(item) {
+  if (item.score === null) return el("span", { class: "sr" }, "chosen by hand");
+  const text = `Match ${number.format(item.score)}: style ${number.format(item.visual)}, colour ${number.format(item.colour)}`;
+  return el("span", { class: "words" }, text);
+}
+
+/** The two parts of a score as one thin bar, as long as the score is beside the slot's best. */
 function why(item, best) {
-  if (item.score === null) return el("span", { class: "why" }, el("span", { class: "sr" }, "chosen by hand"));
-  const words = `Match ${number.format(item.score)}: style ${number.format(item.visual)}, colour ${number.format(item.colour)}`;
+  if (item.score === null) return el("span", { class: "why" }, words(item));
   const parts = [Math.max(item.visual, 0), Math.max(item.colour, 0)];
   const whole = parts[0] + parts[1] || 1;
   const length = best > 0 ? Math.min(Math.max(item.score / best, 0.04), 1) : 0;
@@ -21,7 +28,21 @@ function why(item, best) {
   });
   return el("span", { class: "why" },
     el("span", { class: "track", "aria-hidden": "true" }, ...bars),
-    el("span", { class: "words" }, words));
+    words(item));
+}
+
+/** The look: the product itself and a piece of each slot, laid out on one board. Nothing where there is but one slot. */
+function lay(product, pieces) {
+  look.hidden = new Set(pieces.map((p) => p.category)).size < 2;
+  if (look.hidden) return;
+  const own = el("li", { class: "piece own" }, photo(product), el("span", { class: "label" }, "This piece"));
+  board.style.setProperty("--rows", pieces.length > PIECES / 2 ? 2 : 1);
+  board.replaceChildren(own, ...pieces.map((p) => {
+    const item = card(p, words(p));
+    item.classList.add("piece");
+    item.querySelector(".text").prepend(el("span", { class: "label" }, p.category_title));
+    return item;
+  }));
 }
 
 /** One slot: heading, a row that scrolls sideways, and arrows where there is a mouse. */
@@ -53,6 +74,8 @@ const STOCK = { in_stock: "In stock", preorder: "Pre-order", backorder: "On back
 
 function show(got) {
   const p = got.product;
+  lay(p, got.complete_the_look);
+  document.querySelector(".skip").hash = look.hidden ? "#complements" : "#look";
   document.title = `${p.title} · MEDAL`;
   hero.replaceChildren(photo(p, { large: true }),
     el("div", { class: "facts" },
@@ -61,7 +84,7 @@ function show(got) {
       p.brand ? el("p", { class: "brand" }, p.brand) : null,
       price(p) ? el("p", { class: "price" }, price(p)) : null,
       el("p", { class: p.in_stock ? "stock" : "stock out" }, STOCK[p.availability] ?? p.availability),
-      got.slots.length ? el("p", { class: "go" }, el("a", { href: "#complements" }, "See what looks right beside it"),
+      got.slots.length ? el("p", { class: "go" }, el("a", { href: look.hidden ? "#complements" : "#look" }, "See what looks right beside it"),
         el("span", { "aria-hidden": "true" }, " ↓")) : null));
   hero.setAttribute("aria-busy", "false");
   slots.replaceChildren(...got.slots.map(row));
@@ -79,10 +102,10 @@ async function load() {
   state.replaceChildren();
   hero.hidden = false;
   try {
-    show(await answer(`/v1/items/${encodeURIComponent(id)}/complements?limit=${LIMIT}`));
+    show(await answer(`/v1/items/${encodeURIComponent(id)}/complements?limit=${LIMIT}&look=${PIECES}`));
   } catch (error) {
     hero.hidden = true;
-    section.hidden = true;
+    section.hidden = look.hidden = true;
     const browse = el("a", { class: "button", href: "/" }, "Browse all products");
     if (error.status === 404) {
       document.title = "Not found · MEDAL";
