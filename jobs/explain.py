@@ -10,12 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.complements.engine import choices
 from jobs.complements.job import earlier_pages, masks_of, search_key_of
 from jobs.complements.tasks import allowed
 from jobs.embed.states import load_states
 from jobs.lake import Lake
 from jobs.plan import Decision, Resolved
 from jobs.rules.compile import active
+from jobs.runs import RunPlan
 from jobs.settings import Settings
 from schemas.taxonomy import Taxonomy
 
@@ -40,28 +42,42 @@ def explain(r: Resolved, decision: Decision, settings: Settings, lake: Lake) -> 
     if decision.kind == "again":
         yield f"complements: nothing, if {plan.run_id} finished: {decision.why}"
         return
-    masks = masks_of(r.taxonomy, plan.categories, r.header.weights)
-    key = search_key_of(r.header.model_version, r.taxonomy, settings.lists, masks)
+    masks, lists = masks_of(r.taxonomy, plan.categories, r.header.weights), settings.lists
+    for choice in (allowed_ := choices(lists)):
+        key = search_key_of(r.header.model_version, r.taxonomy, lists, masks, choice)
+        lines, cost = _cost(r, plan, key, lists.full_from_share, lake)
+        if choice is allowed_[-1] or cost <= lists.exact_pairs:
+            break
+    yield from lines
+    if choice.kind is not None:
+        yield (
+            f"search: {choice.name}, {choice.why}; fewer scores than these where a category has an index, lists that an "
+            "exact search may give otherwise, and the next exact night makes them all anew"
+        )
+    yield from _finished(r, plan.run_date, len(rows))
+
+
+def _cost(r: Resolved, plan: RunPlan, key: str, share: float, lake: Lake) -> tuple[list[str], int]:
+    """What a night with this search key is, in lines, and the pairs it compares if all are compared."""
+    rows = r.snapshot.rows
     base, before, why = earlier_pages(lake, plan, key)
     everything = np.ones(len(rows), dtype=np.bool_)
     full = _scores(rows, everything, r.taxonomy, plan.categories)
     if base is not None and before is not None:
         found = _compare(rows, before, load_states(lake, base.plan.run_id))
-        share = settings.lists.full_from_share
         told = (
             f"{found.new:,} products are new, {found.photo:,} have another photo, {found.moved:,} moved to another "
             f"category, department or group, {found.gone:,} are gone"
         )
         if found.fresh.sum() <= share * len(rows):
             cost = _scores(rows, found.fresh, r.taxonomy, plan.categories)
-            yield f"complements: incremental since {base.plan.run_id}: {told}"
-            yield f"scores: about {cost:,} of the {full:,} of a night in full ({cost / max(1, full):.1%})"
-            yield from _finished(r, plan.run_date, len(rows))
-            return
+            of_full = f"{cost / max(1, full):.1%}"
+            return [
+                f"complements: incremental since {base.plan.run_id}: {told}",
+                f"scores: about {cost:,} of the {full:,} of a night in full ({of_full})",
+            ], cost
         why = f"{told} since {base.plan.run_id}: more than {share:.0%} (lists.full_from_share)"
-    yield f"complements: in full, because: {why}"
-    yield f"scores: about {full:,}"
-    yield from _finished(r, plan.run_date, len(rows))
+    return [f"complements: in full, because: {why}", f"scores: about {full:,}"], full
 
 
 def _finished(r: Resolved, run_date: str, products: int) -> Iterator[str]:

@@ -1,23 +1,22 @@
-"""The lake: Delta tables, run manifests, and writes that happen exactly once.
-
-delta-rs side. Spark writes go through `jobs.spark`, which uses the same locations and transaction ids.
-"""
+"""The lake: Delta tables, run manifests, and writes that happen exactly once."""
 
 from __future__ import annotations
 
 import json
-import os
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.table import FilterConjunctionType
+from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from jobs.errors import DataError, TransientError
+from jobs.files import Files, LocalFiles, S3Files
 from jobs.runs import Manifest, RunId
 from schemas.tables import TABLES, Table
 
@@ -34,6 +33,7 @@ class Commit:
     version: int
     run_id: str
     part: int
+    about: Mapping[str, Any] = field(repr=False, default_factory=dict)  # what else the writer said
 
 
 class Lake:
@@ -96,11 +96,10 @@ class Lake:
         got = opened.to_pyarrow_table(
             columns=[n for n in schema.names if n in there], filters=list(filters) if filters else None
         )
-        for field in schema:
-            if field.name not in there:  # a lake from before the column was added
-                got = got.append_column(
-                    field.name, pa.repeat(pa.scalar(_DEFAULTS.get(field.name), field.type), len(got))
-                )
+        for column in schema:
+            if column.name not in there:  # a lake from before the column was added
+                value = pa.scalar(_DEFAULTS.get(column.name), column.type)
+                got = got.append_column(column.name, pa.repeat(value, len(got)))
         return got.select(schema.names).cast(schema)
 
     def open_file(self, uri: str) -> pa.NativeFile:
@@ -119,14 +118,14 @@ class Lake:
         history = DeltaTable(self.uri(table), storage_options=self.storage_options).history(limit)
         for entry in history:
             meta: Mapping[str, Any] = entry
-            if entry.get("userMetadata"):  # Spark keeps ours here
+            if entry.get("userMetadata"):  # Spark, which wrote the lists once, keeps ours here
                 try:
                     meta = json.loads(entry["userMetadata"])
                 except ValueError:
                     continue
             found = meta.get("medal_run_id")
             if found and (run_id is None or found == run_id):
-                yield Commit(int(entry["version"]), str(found), int(meta.get("medal_part", 0)))
+                yield Commit(int(entry["version"]), str(found), int(meta.get("medal_part", 0)), meta)
 
     def committed(self, table: str, run_id: str, part: int = 0) -> int | None:
         """Version in which a run wrote a part, or None: how a run killed before its manifest finds its work."""
@@ -146,41 +145,79 @@ class Lake:
         """Replace the rows that match `predicate` exactly once for (run, part). Returns the version."""
         return self._write(table, rows, run, part, model_version, mode="overwrite", predicate=predicate)
 
+    def commit_files(
+        self, table: str, files: Sequence[AddAction], run: RunId, *, model_version: str,
+        replaced: FilterConjunctionType | None, about: Mapping[str, str],
+    ) -> int:  # fmt: skip
+        """Make data files that are in their place part of a table, exactly once for a run. Returns the version.
+
+        `replaced`: partitions whose files they stand for (none of which stays); None: they are added. `about` is kept
+        with the commit. Called under the lease.
+        """
+        spec = TABLES[table]
+
+        def write(opened: DeltaTable | None, properties: CommitProperties) -> None:
+            partitions = list(spec.partition_by)
+            if opened is None:
+                create_table_with_add_actions(
+                    self.uri(table), Schema.from_arrow(spec.schema), list(files), partition_by=partitions,
+                    configuration=_RETENTION, storage_options=self.storage_options, commit_properties=properties,
+                )  # fmt: skip
+                return
+            _add_missing_columns(opened, spec)
+            mode = "append" if replaced is None else "overwrite"
+            opened.create_write_transaction(
+                list(files), mode, opened.schema(), partitions, partition_filters=replaced, commit_properties=properties
+            )
+
+        return self._once(table, run, 0, model_version, write, about)
+
     def _write(
         self, table: str, rows: pa.Table, run: RunId, part: int, model_version: str, *, mode: Any, predicate: str | None
     ) -> int:
         spec = TABLES[table]
-        if spec.writer != "delta-rs":
-            raise ValueError(f"table {table} is written by {spec.writer}")
-        app_id = txn_app_id(table, run, model_version)
-        txn = run.generation * PARTS + part
-        exists = self.version(table) != NO_TABLE
-        if exists:
-            last = DeltaTable(self.uri(table), storage_options=self.storage_options).transaction_version(app_id)
-            if last is not None and last >= txn:
-                found = self.committed(table, str(run), part)
-                if found is None:
-                    raise DataError(
-                        f"table {table}: transaction {last} of {app_id} is committed, yet {run} part {part} left no "
-                        "commit; plan the date again with --recompute"
-                    )
-                return found
-        try:
+
+        def write(opened: DeltaTable | None, properties: CommitProperties) -> None:
             write_deltalake(
                 self.uri(table),
                 rows.select(spec.schema.names).cast(spec.schema),
                 mode=mode,
-                predicate=predicate if exists else None,
-                schema_mode="merge" if exists else None,  # a table may be older than a column of its contract
-                partition_by=list(spec.partition_by) or None if not exists else None,
-                configuration=None if exists else _RETENTION,
+                predicate=predicate if opened else None,
+                schema_mode="merge" if opened else None,  # a table may be older than a column of its contract
+                partition_by=list(spec.partition_by) or None if not opened else None,
+                configuration=None if opened else _RETENTION,
                 storage_options=self.storage_options,
-                commit_properties=CommitProperties(
-                    custom_metadata={"medal_run_id": str(run), "medal_part": str(part)},
-                    app_transactions=[Transaction(app_id, txn)],
-                ),
+                commit_properties=properties,
             )
-        except OSError as e:
+
+        return self._once(table, run, part, model_version, write, {})
+
+    def _once(
+        self, table: str, run: RunId, part: int, model_version: str,
+        write: Callable[[DeltaTable | None, CommitProperties], None], about: Mapping[str, str],
+    ) -> int:  # fmt: skip
+        """`write` (to the table, None where there is none yet) unless (run, part) is committed. Returns the version."""
+        app_id = txn_app_id(table, run, model_version)
+        txn = run.generation * PARTS + part
+        opened: DeltaTable | None = None
+        with suppress(TableNotFoundError):
+            opened = DeltaTable(self.uri(table), storage_options=self.storage_options)
+        last = None if opened is None else opened.transaction_version(app_id)
+        if last is not None and last >= txn:
+            found = self.committed(table, str(run), part)
+            if found is None:
+                raise DataError(
+                    f"table {table}: transaction {last} of {app_id} is committed, yet {run} part {part} left no "
+                    "commit; plan the date again with --recompute"
+                )
+            return found
+        properties = CommitProperties(
+            custom_metadata={"medal_run_id": str(run), "medal_part": str(part), **about},
+            app_transactions=[Transaction(app_id, txn)],
+        )
+        try:
+            write(opened, properties)
+        except (OSError, CommitFailedError) as e:
             raise TransientError(f"table {table}: write to {self.uri(table)} failed: {e}; run the stage again") from e
         found = self.committed(table, str(run), part)
         if found is None:
@@ -225,148 +262,13 @@ class Lake:
         return sorted(found)
 
 
+def _add_missing_columns(opened: DeltaTable, spec: Table) -> None:
+    """A table may be older than a column of its contract."""
+    there = {f.name for f in opened.schema().fields}
+    if new := [f.with_nullable(True) for f in spec.schema if f.name not in there]:
+        opened.alter.add_columns(Schema.from_arrow(pa.schema(new)).fields)
+
+
 def txn_app_id(table: str, run: RunId, model_version: str) -> str:
     """Transaction id of a write: generations count within date, scope and model (design section 4)."""
     return f"medal/{table}/{run.run_date}/{run.scope}/{model_version or '-'}"
-
-
-class Files:
-    """Small files beside the tables: manifests, reports, the lease."""
-
-    def read(self, name: str) -> bytes | None:
-        raise NotImplementedError
-
-    def write(self, name: str, data: bytes) -> None:
-        """Replace a file as a whole; a reader sees the old or the new one."""
-        raise NotImplementedError
-
-    def create(self, name: str, data: bytes) -> bool:
-        """Create a file unless it exists; False where it does."""
-        raise NotImplementedError
-
-    def swap(self, name: str, old: bytes, new: bytes | None) -> bool:
-        """Replace (or with None delete) a file only while its content is `old`; False otherwise."""
-        raise NotImplementedError
-
-    def list(self, prefix: str) -> list[str]:
-        raise NotImplementedError
-
-    def remove(self, name: str) -> None:
-        """Delete a file; nothing where it is not there."""
-        raise NotImplementedError
-
-
-class LocalFiles(Files):
-    """In a folder. Writes go to a temporary name first; `swap` holds a lock file's flock."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def read(self, name: str) -> bytes | None:
-        try:
-            return (self.root / name).read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def write(self, name: str, data: bytes) -> None:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tmp = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        with tmp.open("wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        tmp.replace(path)
-
-    def create(self, name: str, data: bytes) -> bool:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tmp = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        tmp.write_bytes(data)
-        try:
-            os.link(tmp, path)  # fails where the name exists, and shows the whole content or nothing
-        except FileExistsError:
-            return False
-        finally:
-            tmp.unlink()
-        return True
-
-    def swap(self, name: str, old: bytes, new: bytes | None) -> bool:
-        import fcntl
-
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with (path.parent / f".{path.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if self.read(name) != old:
-                return False
-            if new is None:
-                path.unlink(missing_ok=True)
-            else:
-                self.write(name, new)
-        return True
-
-    def remove(self, name: str) -> None:
-        (self.root / name).unlink(missing_ok=True)
-
-    def list(self, prefix: str) -> list[str]:
-        base = self.root / prefix
-        if not base.is_dir():
-            return []
-        return sorted(str(p.relative_to(self.root)) for p in base.rglob("*") if p.is_file())
-
-
-class S3Files(Files):
-    """In a bucket, by conditional writes (If-None-Match, If-Match)."""
-
-    def __init__(self, root: str, endpoint_url: str | None) -> None:
-        import boto3
-
-        self.bucket, _, self.prefix = root.removeprefix("s3://").partition("/")
-        self._s3 = boto3.Session().client("s3", endpoint_url=endpoint_url)
-
-    def _key(self, name: str) -> str:
-        return f"{self.prefix}/{name}" if self.prefix else name
-
-    def _get(self, name: str) -> tuple[bytes, str] | None:
-        try:
-            got = self._s3.get_object(Bucket=self.bucket, Key=self._key(name))
-        except self._s3.exceptions.NoSuchKey:
-            return None
-        return got["Body"].read(), got["ETag"]
-
-    def read(self, name: str) -> bytes | None:
-        got = self._get(name)
-        return got[0] if got else None
-
-    def write(self, name: str, data: bytes) -> None:
-        self._s3.put_object(Bucket=self.bucket, Key=self._key(name), Body=data)
-
-    def _put_if(self, name: str, data: bytes, **condition: str) -> bool:
-        from botocore.exceptions import ClientError
-
-        try:
-            self._s3.put_object(Bucket=self.bucket, Key=self._key(name), Body=data, **condition)  # type: ignore[arg-type]
-        except ClientError as e:
-            if e.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (404, 409, 412):
-                return False
-            raise
-        return True
-
-    def create(self, name: str, data: bytes) -> bool:
-        return self._put_if(name, data, IfNoneMatch="*")
-
-    def swap(self, name: str, old: bytes, new: bytes | None) -> bool:
-        got = self._get(name)
-        if got is None or got[0] != old:
-            return False
-        # A delete cannot be conditional everywhere: an empty object means "no lease" (jobs.lease).
-        return self._put_if(name, new or b"", IfMatch=got[1])
-
-    def remove(self, name: str) -> None:
-        self._s3.delete_object(Bucket=self.bucket, Key=self._key(name))
-
-    def list(self, prefix: str) -> list[str]:
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix))
-        strip = len(self.prefix) + 1 if self.prefix else 0
-        return sorted(o["Key"][strip:] for page in pages for o in page.get("Contents", []))

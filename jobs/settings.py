@@ -68,14 +68,30 @@ class ListSettings(_Section):
     """At most this many that look alike in a list; 0: any number."""
     look: float = Field(0.95, gt=0.0, le=1.0)
     """Inner product of two vectors from which products look alike."""
+    slot_order: Path | None = None
+    """An order of the target categories, from `medal slot-order`; none means the taxonomy's."""
     full_from_share: float = Field(0.3, ge=0.0, le=1.0)
     """A night with a larger share of new or changed products makes all lists anew."""
     compact_nights: int = Field(6, ge=0)
     """Nights in a row that write changed lists alone, before a slice is written as a whole again."""
-    engine: Literal["blas", "faiss"] = "blas"
-    """Who proposes neighbours; the lists are the same."""
+    engine: Literal["blas", "faiss", "ivf", "hnsw"] = "blas"
+    """Who proposes neighbours: `blas` and `faiss` search exactly, with the same lists; the others miss some."""
+    beyond: Literal["exact", "ivf", "hnsw"] = "exact"
+    """Who proposes on a night that would compare more than `exact_pairs` pairs exactly."""
+    exact_pairs: int = Field(10**12, ge=0)
+    exact_rows: int = Field(50_000, ge=0)
+    """Target categories of up to this many possible targets are searched exactly whatever the engine."""
+    effort: float = Field(1.0, gt=0.0)
+    """How much of an index is looked at: more is slower and misses less."""
     query_block: int = Field(4096, ge=1)
     base_block: int = Field(65536, ge=1)
+
+    def search_stamp(self) -> list[object]:
+        """The settings that decide whether a search misses something, and what; nothing where it is exact anyway."""
+        if self.engine in ("blas", "faiss") and self.beyond == "exact":
+            return []
+        engine = "exact" if self.engine in ("blas", "faiss") else self.engine
+        return [engine, self.beyond, self.exact_pairs, self.exact_rows, self.effort]
 
 
 class SparkSettings(_Section):
@@ -114,6 +130,10 @@ class GateSettings(_Section):
     """Distinct vectors / distinct images."""
     min_effective_rank: float = Field(2.0, ge=0)
     """Directions the vectors spread over (participation ratio of their covariance)."""
+    min_recall: float = Field(0.95, ge=0, le=1)
+    """Of approximate proposals, in every target category: found / best k by exact search, on sampled pages."""
+    recall_pages: int = Field(300, ge=1)
+    """Pages of that sample."""
     suites_dir: Path | None = None
     """Where the expectation suites are; none means the ones in `schemas/suites`."""
 
@@ -163,6 +183,10 @@ class Settings(BaseSettings):
         relevant = {
             "k": self.lists.k,
             "depth": self.lists.depth,
+            "fallback": self.lists.fallback,
+            "caps": [self.lists.per_brand, self.lists.per_look, self.lists.look],
+            "search": self.lists.search_stamp(),
+            "caps": [self.lists.fallback, self.lists.per_brand, self.lists.per_look, self.lists.look],
             "gate": self.gate.model_dump(mode="json"),
             "retry_days": self.embed.retry_days,
             "max_rejected_share": self.catalog.max_rejected_share,

@@ -1,4 +1,4 @@
-"""The Spark session: jars, Delta, S3A, settings for small data and clusters; Delta writes that happen exactly once.
+"""The Spark session: jars, Delta, S3A, settings for small data and clusters.
 
 Jars are resolved through Ivy once, at set-up (`python -m jobs.spark`); sessions start from those files alone. The
 executors of a cluster get this project as an archive (`python -m jobs.spark archive FILE.zip`, docs/scaling.md).
@@ -24,10 +24,8 @@ from typing import TYPE_CHECKING
 from jobs.errors import SettingsError, TransientError
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+    from pyspark.sql import SparkSession
 
-    from jobs.lake import Lake
-    from jobs.runs import RunId
     from jobs.settings import Settings
 
 # The pair that works: 4.4.1 lacks its jar, and pyspark 4.2 lacks a matching 4.4.0 jar (design section 7).
@@ -287,43 +285,6 @@ def stop(spark: SparkSession) -> None:
     if process is not None and process.stdin is not None:
         process.stdin.close()  # the gateway's JVM ends at the end of its input
         process.wait(timeout=30)
-
-
-def replace_slice(lake: Lake, table: str, rows: DataFrame, run: RunId, *, model_version: str, where: str) -> int:
-    """Replace the rows that match `where` (on partition columns) exactly once for a run. Returns the version.
-
-    Called under the lease. Raises TransientError where the commit is not in the history.
-    """
-    writer = rows.write.mode("overwrite").option("replaceWhere", where)
-    return _commit(lake, table, writer, run, model_version)
-
-
-def append_rows(lake: Lake, table: str, rows: DataFrame, run: RunId, *, model_version: str) -> int:
-    """Append rows exactly once for a run, as `replace_slice` does. Returns the version."""
-    return _commit(lake, table, rows.write.mode("append"), run, model_version)
-
-
-def _commit(lake: Lake, table: str, writer: DataFrameWriter, run: RunId, model_version: str) -> int:
-    """Spark passes over a transaction it has seen without a word, so the commit is looked up by run afterwards."""
-    from jobs.lake import txn_app_id
-    from schemas.tables import TABLES
-
-    (
-        writer.format("delta")
-        .option("mergeSchema", "true")  # a lake from before a column was added
-        .option("txnAppId", txn_app_id(table, run, model_version))
-        .option("txnVersion", str(run.generation))
-        .option("userMetadata", json.dumps({"medal_run_id": str(run), "medal_part": "0"}))
-        .partitionBy(*TABLES[table].partition_by)
-        .save(lake.spark_uri(table))
-    )
-    found = lake.committed(table, str(run))
-    if found is None:
-        raise TransientError(
-            f"table {table}: the commit of {run} is not in the history, though generation {run.generation} of its "
-            "date and scope was written before; plan the date again with --recompute"
-        )
-    return found
 
 
 def main() -> None:

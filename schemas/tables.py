@@ -1,7 +1,7 @@
-"""Table contracts of the lake: columns, keys, partitions, kind and writing engine (design section 4).
+"""Table contracts of the lake: columns, keys, partitions and kind (design section 4).
 
-Source of truth for every reader and writer; `docs/tables.md` explains the columns. Arrow types are what
-delta-rs writes; Spark reads the same Parquet.
+Source of truth for every reader and writer; `docs/tables.md` explains the columns. All are written by
+delta-rs; Spark reads them as well.
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ IN_STOCK = ("in_stock", "preorder", "backorder")  # may be shown as a complement
 
 @dataclass(frozen=True)
 class Table:
-    """One table: its Arrow schema, its key and who writes it."""
+    """One table: its Arrow schema and its key."""
 
     name: str
     schema: pa.Schema
     key: tuple[str, ...]
     kind: Literal["content", "log"]
-    writer: Literal["delta-rs", "spark"]
     partition_by: tuple[str, ...] = ()
 
 
@@ -78,7 +77,6 @@ CATALOG = Table(
     ),
     ("snapshot", "item_id"),
     "content",
-    "delta-rs",
     ("snapshot",),
 )
 
@@ -96,7 +94,6 @@ REJECTED_ROWS = Table(
     ),
     ("run_id", "row"),
     "log",
-    "delta-rs",
 )
 
 EMBEDDINGS = Table(
@@ -113,7 +110,6 @@ EMBEDDINGS = Table(
     ),
     ("item_id", "image_fingerprint", "model_version"),
     "content",
-    "delta-rs",
     ("model_version",),
 )
 
@@ -134,7 +130,6 @@ QUARANTINE = Table(
     ),
     ("item_id", "image_fingerprint", "model_version"),
     "content",
-    "delta-rs",
     ("model_version",),
 )
 
@@ -156,7 +151,6 @@ CANDIDATES = Table(
     ),
     ("item_id", "target_category", "model_version"),
     "content",
-    "spark",
     ("model_version", "source_category"),
 )
 
@@ -190,7 +184,6 @@ COMPLEMENTS = Table(
     ),
     ("item_id", "target_category", "model_version"),
     "content",
-    "spark",
     ("model_version", "source_category"),
 )
 
@@ -210,7 +203,6 @@ QUALITY_RESULTS = Table(
     ),
     ("run_id", "suite", "check"),
     "log",
-    "delta-rs",
 )
 
 RUN_METRICS = Table(
@@ -226,7 +218,6 @@ RUN_METRICS = Table(
     ),
     ("run_id", "stage", "metric"),
     "log",
-    "delta-rs",
 )
 
 RELEASES = Table(
@@ -242,7 +233,6 @@ RELEASES = Table(
     ),
     ("release", "event", "at"),
     "log",
-    "delta-rs",
 )
 
 TABLES: dict[str, Table] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from jobs.lease import Lease
 from jobs.runs import Inputs, Manifest, RunId, RunPlan
 from jobs.settings import ListSettings, Settings, SparkSettings
 from jobs.stage import StageContext
+from schemas.slot_order import SlotOrder
 from schemas.taxonomy import Taxonomy, load_taxonomy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -292,9 +293,10 @@ def context(
     recompute: bool = False,
     model_version: str = MODEL,
     compact_nights: int = 6,
+    order: dict[str, tuple[str, ...]] | None = None,
 ) -> StageContext:
     """A planned run on the lake at `root`, as `jobs.plan` would leave it for the stage."""
-    taxonomy = load_taxonomy()
+    taxonomy = SlotOrder(order or {}).applied(load_taxonomy())
     run = RunId.parse(run_id)
     settings = Settings(
         lake=str(root),
@@ -333,8 +335,8 @@ def in_process(
     *,
     threads: int = 1,
     rules: Any = None,
-) -> pa.Table:
-    """All searches of a run one after the other in this process, without Spark: rows of both tables."""
+) -> Made:
+    """All searches of a run one after the other in this process, without Spark."""
     from jobs.complements import gallery
     from jobs.complements.tasks import plan_tasks
 
@@ -347,15 +349,15 @@ def in_process(
 def run_tasks(
     ctx: StageContext, products: pa.Table, all_: Any, tasks: Any, weights: Callable[[str, str], Vectors], *,
     threads: int = 1, rules: Any = None, written: int = 0, whole: bool = True,
-) -> pa.Table:  # fmt: skip
-    """Tasks as the Spark workers run them: rows of both tables."""
+) -> Made:  # fmt: skip
+    """Tasks as the Spark workers run them: what they wrote."""
     import faiss
 
-    from jobs.complements import gallery
-    from jobs.complements.emit import SCHEMA
+    from jobs.complements import gallery, write
     from jobs.complements.job import limits_of
     from jobs.complements.tasks import allowed, deal
-    from jobs.complements.worker import Spec, run_task
+    from jobs.complements.worker import Spec, run_share
+    from jobs.complements.write import read_report
     from schemas.rules import EMPTY
 
     plan, lists = ctx.manifest.plan, ctx.settings.lists
@@ -367,15 +369,55 @@ def run_tasks(
         allowed(ctx.taxonomy), masks, lists.depth, limits_of(ctx), lists.base_block, lists.engine, written, whole,
         rules or EMPTY, plan.run_date,
     )  # fmt: skip
-    before = faiss.omp_get_max_threads()
+    before, rows = faiss.omp_get_max_threads(), write.ROW_GROUP
     faiss.omp_set_num_threads(threads)
+    write.ROW_GROUP = 50  # small row groups, so that a key's rows lie apart
     shares = deal(tasks, ctx.settings.spark.partitions or 1)
     try:
-        batches = [b for share in shares for t in share for b in run_task(spec, t)]
+        reports = [run_share(spec, share).to_pylist() for share in shares]
     finally:
         faiss.omp_set_num_threads(before)
+        write.ROW_GROUP = rows
         gallery.drop(ctx.lake, plan.run_id)
-    return pa.Table.from_batches(batches, schema=SCHEMA)
+    files, figures = read_report((r["file"], r["figures"]) for rows in reports for r in rows)
+    return Made(ctx, files, figures)
+
+
+@dataclass(frozen=True)
+class Made:
+    """Data files that no table has yet."""
+
+    ctx: StageContext
+    files: Any
+    figures: Any
+
+    def paths(self, name: str, category: str) -> list[str]:
+        own = [f for f in self.files if (f.table, f.category) == (name, category)]
+        return [f"{self.ctx.lake.uri(name)}/{f.path}" for f in own]
+
+    @property
+    def tables(self) -> tuple[pa.Table, pa.Table]:
+        """candidates, complements"""
+        return self.table("candidates"), self.table("complements")
+
+    def rows(self, name: str) -> int:
+        return sum(f.rows for f in self.files if f.table == name)
+
+    def table(self, name: str) -> pa.Table:
+        """All rows in the table's own schema."""
+        import pyarrow.parquet as pq
+
+        from schemas.tables import TABLES
+
+        schema = TABLES[name].schema
+        parts = [schema.empty_table()]
+        for file in self.files:
+            if file.table == name:
+                rows = pq.read_table(pa.memory_map(f"{self.ctx.lake.uri(name)}/{file.path}"))
+                for column, value in (("source_category", file.category), ("model_version", MODEL)):
+                    rows = rows.append_column(column, pa.array([value] * len(rows)))
+                parts.append(rows.select(schema.names).cast(schema))
+        return pa.concat_tables(parts)
 
 
 class Nights:
@@ -391,7 +433,6 @@ class Nights:
     def night(self, products: pa.Table, rules: Any = None) -> tuple[pa.Table, pa.Table]:
         """`complements` of the night: made in full, and as the incremental night leaves them."""
         from jobs.complements import changes, gallery
-        from jobs.complements.emit import FIGURES
         from jobs.complements.tasks import plan_tasks, plan_updates
 
         ctx = context(self.root, **self.settings)
@@ -401,7 +442,7 @@ class Nights:
         groups = zip(products["item_id"].to_pylist(), products["group_id"].to_pylist(), strict=True)
         now = changes.pages_of(all_, dict(groups))
         if self.before is None:
-            rows = full
+            made = full
         else:
             all_ = changes.compare(all_, now, self.before).galleries
             empty: tuple[list[str], list[str]] = ([], [])
@@ -409,26 +450,14 @@ class Nights:
             tasks = [*plan_updates(files, all_, ctx.taxonomy, plan.categories),
                      *plan_tasks(all_, ctx.taxonomy, plan.categories, lists.query_block, lists.base_block)]  # fmt: skip
             self.written += 1
-            rows = run_tasks(ctx, products, all_, tasks, self.weights, rules=rules, written=self.written, whole=False)
+            made = run_tasks(ctx, products, all_, tasks, self.weights, rules=rules, written=self.written, whole=False)
         self.before = now
-        self.figures = {n: sum(v or 0 for v in rows[n].to_pylist()) for n in FIGURES}
-        self.changed = {
-            t: sum(bool(v) for v in rows[f"{t}_changed"].to_pylist()) for t in ("candidates", "complements")
-        }
-        self._write(*split(rows))
-        return ordered(split(full)[1].drop_columns(["written", "removed"])), self.published()
-
-    def _write(self, *tables: pa.Table) -> None:
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-
-        for place, rows in enumerate(tables):
-            for category in pc.unique(rows["source_category"]).to_pylist():
-                own = rows.filter(pc.equal(rows["source_category"], category))
-                # Partition columns are in the path, as in Delta; small row groups, so that a key's rows lie apart.
-                path = self.root / f"{place}-{category}-{self.written}.parquet"
-                pq.write_table(own.drop_columns(["model_version", "source_category"]), path, row_group_size=50)
-                self.files.setdefault(category, ([], []))[place].append(str(path))
+        self.figures = asdict(made.figures)
+        self.changed = {t: made.rows(t) for t in ("candidates", "complements")}
+        for category in plan.categories:
+            for place, name in enumerate(("candidates", "complements")):
+                self.files.setdefault(category, ([], []))[place].extend(made.paths(name, category))
+        return ordered(full.table("complements").drop_columns(["written", "removed"])), self.published()
 
     def published(self) -> pa.Table:
         import pyarrow.parquet as pq
@@ -437,22 +466,16 @@ class Nights:
 
         parts = []
         for category, (_, lists) in sorted(self.files.items()):
+            if not lists:
+                continue
             rows = pa.concat_tables([pq.read_table(f) for f in lists])
             rows = rows.filter(pa.array(live(rows)))
             rows = rows.append_column("source_category", pa.repeat(pa.scalar(category), len(rows)))
             parts.append(rows.append_column("model_version", pa.repeat(pa.scalar(MODEL), len(rows))))
         from schemas.tables import COMPLEMENTS
 
-        names = [n for n in COMPLEMENTS.schema.names if n not in ("written", "removed")]
-        return ordered(pa.concat_tables(parts).select(names))
-
-
-def split(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Rows of both tables → candidates, complements."""
-    from schemas.tables import CANDIDATES, COMPLEMENTS
-
-    found, lists = (rows.filter(rows[f"{t}_changed"]) for t in ("candidates", "complements"))
-    return found.select(CANDIDATES.schema.names), lists.select(COMPLEMENTS.schema.names)
+        published = pa.schema([f for f in COMPLEMENTS.schema if f.name not in ("written", "removed")])
+        return ordered(pa.concat_tables(parts).select(published.names).cast(published))
 
 
 def ordered(rows: pa.Table) -> pa.Table:

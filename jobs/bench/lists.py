@@ -47,7 +47,7 @@ PEERS = ("spark", "hnswlib", "autofaiss")
 SALE = Night(new=0, gone=0, back=0, repriced=0.3, sold_out=0.05, restocked=0, reshot=0)
 _WARM_ITEMS = 400  # a shop that compiles every loop and fills the page cache before anything is timed
 MARKER = "bench-lists.json"
-_STEPS = ("search_s", "rescore_s", "finish_s")
+_STEPS = ("read_s", "search_s", "rescore_s", "finish_s", "write_s")
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,8 @@ class _Bench:
     def figures(self, result: StageResult) -> dict[str, Any]:
         counts = result.counts
         steps = {name: round(counts[name] / self.cores, 3) for name in _STEPS}
-        whole = {name: counts[name] for name in ("session_s", "lists_s", "write_s", "pairs", "planned", "entries")}
-        more = {n: counts[n] for n in ("full", "fresh", "inserted", "refilled", "searched_exactly", "read_s",
+        whole = {name: counts[name] for name in ("session_s", "lists_s", "commit_s", "pairs", "planned", "entries")}
+        more = {n: counts[n] for n in ("full", "fresh", "inserted", "refilled", "searched_exactly",
                                        "candidates_written", "complements_written") if n in counts}  # fmt: skip
         mode = "incremental" if counts.get("incremental") else "full"
         return {"s": round(result.seconds - counts["session_s"], 3), "mode": mode, **steps, **whole, **more}

@@ -32,21 +32,25 @@ from jobs.complements.score import Float32, scaled_queries
 from jobs.complements.search import SPARE, Base, Queries, neighbours, propose
 from jobs.complements.tasks import allowed
 from jobs.complements.worker import near_of
+from jobs.complements.write import TEXTS
 from jobs.embed.states import load_states
 from jobs.lake import Lake
 from jobs.plan import snapshot_rows
 from medal_model.export import read_header
-from schemas.tables import CANDIDATES, COMPLEMENTS
 from schemas.taxonomy import Taxonomy, load_taxonomy
 
 if TYPE_CHECKING:
     from jobs.runs import Manifest
 
-_COLUMNS = pa.schema([f for f in emit.SCHEMA if f.name in {*CANDIDATES.schema.names, *COMPLEMENTS.schema.names}])
-_TEXTS = [
-    "neighbour_ids.list.element", "items.list.element.item_id", "items.list.element.reason", "item_id",
-    "source_category", "target_category", "model_version", "level", "empty_reason",
-]  # fmt: skip
+_PARTITIONS = ("source_category", "model_version")  # columns here, folders in the lake
+_STORED = emit.STORED["candidates"], emit.STORED["complements"]
+_COLUMNS = pa.schema(
+    [
+        *(f.with_nullable(True) for f in _STORED[0]),  # a page that asks nobody has a list and no neighbours
+        *(f for f in _STORED[1] if f.name not in _STORED[0].names),
+        *(pa.field(n, pa.dictionary(pa.int32(), pa.string())) for n in _PARTITIONS),
+    ]
+)
 _WHOLE = 1 << 30  # no blocks: one FAISS call for all pages of a pair and department
 
 
@@ -99,8 +103,15 @@ def floor(order: Order) -> Seconds:
     took.read_s = time.perf_counter() - t0
     floor_ = _Floor(order, manifest.plan.inputs.model_version, taxonomy, all_, took)
     pieces = _pieces(taxonomy, all_)
-    # Snappy as Spark and Delta; dictionaries of numbers that hardly repeat would cost more than half of the writing.
-    with pq.ParquetWriter(order.out, _COLUMNS, compression="snappy", use_dictionary=_TEXTS) as writer:
+    texts = [*TEXTS, *_PARTITIONS]
+    with pq.ParquetWriter(
+        order.out,
+        _COLUMNS,
+        compression="snappy",
+        use_dictionary=texts,
+        write_statistics=["item_id"],
+        store_schema=False,
+    ) as writer:
         floor_.writer = writer
         with ThreadPoolExecutor(cores, initializer=_one_thread) as pool:
             for done in [pool.submit(floor_.piece, p, weights(p.source, p.target)) for p in pieces]:
@@ -178,17 +189,19 @@ class _Floor:
         t1 = time.perf_counter()
         lists = finish(known(found, base), queries, target.shelf(base), self.limits)
         t2 = time.perf_counter()
-        every = np.ones(len(pages), dtype=np.bool_)
-        slot = self.taxonomy.targets[piece.source].index(piece.target)
-        rows = emit.rows(
-            emit.Slot(piece.source, piece.target, slot, self.model_version, 0), source, target, pages,
-            near_of(found, base), lists, emit.hashes(lists, target), every, every,
-        )  # fmt: skip
+        slot = emit.Slot(
+            piece.source, piece.target, self.taxonomy.targets[piece.source].index(piece.target), self.model_version, 0
+        )
+        near = emit.candidates(slot, source, target, pages, near_of(found, base)).batch
+        made = emit.complements(slot, source, target, pages, lists, emit.lanes(lists, target)).batch
+        named = {f.name: near.column(f.name) for f in near.schema} | {f.name: made.column(f.name) for f in made.schema}
+        named |= {n: _same(t, len(pages)) for n, t in zip(_PARTITIONS, (piece.source, self.model_version), strict=True)}
+        rows = pa.RecordBatch.from_arrays([named[f.name] for f in _COLUMNS], schema=_COLUMNS)
         write_s = time.perf_counter() - t2
         with self.writing:
             t3 = time.perf_counter()
             assert self.writer is not None
-            self.writer.write_batch(rows.select(_COLUMNS.names))
+            self.writer.write_batch(rows)
             write_s += time.perf_counter() - t3
         with self.counting:
             took = self.took
@@ -199,6 +212,10 @@ class _Floor:
             took.pairs += len(pages) * len(base)
             took.lists += len(pages)
             took.entries += int(lists.size.sum())
+
+
+def _same(text: str, n: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, dtype=np.int32)), pa.array([text]))
 
 
 def _bare(pieces: list[_Piece], floor_: _Floor, weights: object) -> float:

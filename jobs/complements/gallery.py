@@ -20,7 +20,8 @@ from jobs.complements.hashing import UInt64, id_words
 from jobs.complements.score import Bools, Float32, Float64, Int32, Int64, check_vectors, scaled_base
 from jobs.complements.search import Base
 from jobs.errors import DataError
-from jobs.lake import Lake, LocalFiles
+from jobs.files import LocalFiles
+from jobs.lake import Lake
 from schemas.tables import EMBEDDING_DIM
 from schemas.taxonomy import Taxonomy, fold
 

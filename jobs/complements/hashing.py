@@ -1,15 +1,20 @@
-"""`list_hash`: 128 bits over the published part of a list, so that two nights' lists can be told apart cheaply.
+"""`list_hash`: 128 bits over the published part of a list, so that two nights' lists can be told apart cheaply; and
+`Digest`: the content of many rows whatever their order, so that what is written is known without being read.
 
 Two 64-bit lanes, a from 1 and b from 2. Each word w of a list: a = mix(a ^ w), b = mix(b + w), mix being the finaliser
 of SplitMix64 (Steele et al., OOPSLA 2014). Words of an entry: the first two little-endian 64-bit words of
 sha256(item_id), then score << 32 | visual (32 bits each; all ones where they are null), then the reason's number.
 The hash is a and b in 16 hex digits each.
+
+A row's hash folds its columns the same way, h = mix(h ^ w) from 3 on; a digest is the rows' number, the sum of their
+hashes and the exclusive or of mix(h + 1).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -58,11 +63,77 @@ def _lanes(words: UInt64, rows: Int64, score: Int32, visual: Int32, reason: Int8
     return out
 
 
-def list_hashes(
+def list_lanes(
     words: UInt64, rows: Int64, score: Int32, visual: Int32, reason: Int8, size: Int32, scored: Int8
-) -> pa.Array:
-    """Hashes of N lists: `words` [T, 2] of the targets, rows … [N, k]; `scored`: has a reason's entry a score."""
-    lanes = _lanes(words, rows, score, visual, reason, size, scored)
-    digits = np.ascontiguousarray(lanes.astype(">u8")).view(np.uint8).reshape(len(rows), 16)
+) -> UInt64:
+    """Hashes of N lists as two lanes [N, 2]: `words` [T, 2] of the targets, rows … [N, k]; `scored`: has a reason's
+    entry a score."""
+    lanes: UInt64 = _lanes(words, rows, score, visual, reason, size, scored)
+    return lanes
+
+
+def as_text(lanes: UInt64) -> pa.Array:
+    """Lanes [N, 2] as 32 hex digits each."""
+    digits = np.ascontiguousarray(lanes.astype(">u8")).view(np.uint8).reshape(len(lanes), 16)
     text = np.ascontiguousarray(_HEX[digits]).view("S32").ravel()
     return pa.array(text, pa.binary(32)).cast(pa.binary()).cast(pa.string())
+
+
+@compiled()
+def _near_lane(words: UInt64, rows: Int64, score: Int32, visual: Int32) -> UInt64:
+    out = np.empty(len(rows), dtype=np.uint64)
+    for i in range(len(rows)):
+        h = np.uint64(3)
+        for j in range(rows.shape[1]):
+            r = rows[i, j]
+            if r >= 0:
+                h = _mix(h ^ words[r, 0])
+                high = np.uint64(np.uint32(score[i, j]))
+                h = _mix(h ^ ((high << np.uint64(32)) | np.uint64(np.uint32(visual[i, j]))))
+        out[i] = h
+    return out
+
+
+def near_lane(words: UInt64, rows: Int64, score: Int32, visual: Int32) -> UInt64:
+    """A hash [N] of stored neighbours: rows (-1: none), score, visual [N, D], `words` [T, 2] of the targets."""
+    lane: UInt64 = _near_lane(words, rows, score, visual)
+    return lane
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Content of rows whatever their order."""
+
+    rows: int = 0
+    total: int = 0
+    mixed: int = 0
+
+    def __add__(self, other: Digest) -> Digest:
+        return Digest(self.rows + other.rows, (self.total + other.total) % 2**64, self.mixed ^ other.mixed)
+
+
+@compiled()
+def _fold(columns: UInt64) -> tuple[np.uint64, np.uint64]:
+    total, mixed = np.uint64(0), np.uint64(0)
+    for i in range(columns.shape[1]):
+        h = np.uint64(3)
+        for c in range(len(columns)):
+            h = _mix(h ^ columns[c, i])
+        total += h
+        mixed ^= _mix(h + np.uint64(1))
+    return total, mixed
+
+
+def digest(*columns: npt.NDArray[np.generic] | int) -> Digest:
+    """Digest of N rows given by columns of integers [N] and numbers that hold for all rows; the first is a column."""
+    n = len(columns[0])  # type: ignore[arg-type]
+    matrix = np.empty((len(columns), n), dtype=np.uint64)
+    for c, column in enumerate(columns):
+        matrix[c] = column if isinstance(column, int) else column.astype(np.uint64)
+    total, mixed = _fold(matrix)
+    return Digest(n, int(total), int(mixed))
+
+
+def word(text: str) -> int:
+    """64 bits of a text, as a column of `digest` takes them."""
+    return int(id_words([text])[0, 0])

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from jobs.complements import changes, gallery
+from jobs.complements import changes, commit, gallery
+from jobs.complements.engine import Choice, choices, night_pairs, priced
 from jobs.complements.finish import Limits
 from jobs.complements.gallery import Gallery
 from jobs.complements.score import Float32, check_weights
@@ -33,10 +34,9 @@ from schemas.rules import EMPTY, Rules
 from schemas.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
     from jobs.complements.emit import Figures
-    from jobs.complements.spark_search import Digest
     from jobs.complements.worker import Spec
 
 Weights = Callable[[str, str], Float32]
@@ -78,9 +78,11 @@ def make_lists(ctx: StageContext, products: pa.Table, weights: Weights, rules: R
     plan, lists = ctx.manifest.plan, ctx.settings.lists
     masks = masks_of(ctx.taxonomy, plan.categories, weights)
     all_ = gallery.galleries(products, ctx.taxonomy, fallback=lists.fallback)
-    key = stage_key(ctx, all_, masks, products, rules)
+    keys = {c: stage_key(ctx, all_, masks, products, rules, c) for c in choices(lists)}
     reads = {t: ctx.manifest.version(t) for t in ("catalog", "embeddings") if ctx.manifest.version(t) != NO_TABLE}
-    if (earlier := _earlier(ctx, key)) is not None:
+    for key in keys.values():
+        if (earlier := _earlier(ctx, key)) is None:
+            continue
         # What it found is what this run has; how long it took is not.
         counts = {n: v for n, v in earlier.stages["complements"].counts.items() if not n.endswith("_s")}
         writes = {t: ctx.manifest.version(t) for t in TABLES}
@@ -88,11 +90,11 @@ def make_lists(ctx: StageContext, products: pa.Table, weights: Weights, rules: R
         if (pages := changes.load(ctx.lake, earlier.plan.run_id)) is not None:  # none in a lake from before they were
             changes.save(ctx.lake, plan.run_id, pages)
         return StageResult("complements", "skipped", reads, writes, counts, note=note, key=key)
-    search_key = search_key_of(plan.inputs.model_version, ctx.taxonomy, lists, masks)
     now = changes.pages_of(
         all_, dict(zip(products["item_id"].to_pylist(), products["group_id"].to_pylist(), strict=True))
     )
-    night, marked = _night(ctx, all_, now, search_key)
+    choice, search_key, night, marked = choose(ctx, all_, now, masks)
+    key = keys[choice]
     updates: list[Update] = []
     if night.base is not None:
         all_ = marked.galleries
@@ -101,25 +103,27 @@ def make_lists(ctx: StageContext, products: pa.Table, weights: Weights, rules: R
         *updates,
         *plan_tasks(all_, ctx.taxonomy, plan.categories, lists.query_block, lists.base_block),
     ]
-    ctx.log(f"complements: {night.mode}, {night.why}")
+    ctx.log(f"complements: {night.mode}, {night.why}; {choice.name} search, {choice.why}")
     gallery.stage(ctx.lake, plan.run_id, all_)
     if rules:
         gallery.stage_products(ctx.lake, plan.run_id, products)
         for item in unplaced(rules, plan.run_date, attributes(products, ctx.taxonomy), ctx.taxonomy):
             ctx.log(f"complements: rule {item.rule}: item {item.item_id} stands nowhere ({item.reason})")
     try:
-        writes, counts = _with_spark(ctx, key, night, tasks, masks, rules)
+        writes, counts = _with_spark(ctx, key, night, choice, tasks, masks, rules)
     finally:
         gallery.drop(ctx.lake, plan.run_id)
     counts["products"] = sum(len(all_[c]) for c in plan.categories)
     counts["fresh"] = sum(int(all_[c].fresh.sum()) for c in plan.categories)
     counts["incremental"] = int(night.mode == "incremental")
+    counts["approximate"] = int(choice.kind is not None)
     planned = sum(len(all_[c]) * len(ctx.taxonomy.targets[c]) for c in plan.categories)
     if not planned == counts["planned"] == counts["filled"] + counts["empty_no_vector"] + counts["empty_no_target"]:
         raise ConservationError(f"complements of {plan.run_id}: {planned} lists were due, got {counts}")
     changes.save(ctx.lake, plan.run_id, _stamped(now, search_key, night.written))
     ctx.fault("complements.before_manifest")
-    note = f"{night.mode}: {night.why}; {counts['complements_written']:,} of {planned:,} lists written"
+    note = f"{night.mode}: {night.why}; {counts['complements_written']:,} of {planned:,} lists written; "
+    note += f"{choice.name} search, {choice.why}"
     return StageResult("complements", "done", reads, writes, counts, note=note, key=key)
 
 
@@ -130,12 +134,13 @@ def limits_of(ctx: StageContext) -> Limits:
 
 def stage_key(
     ctx: StageContext, all_: Mapping[str, Gallery], masks: Mapping[tuple[str, str], Float32], products: pa.Table,
-    rules: Rules,
+    rules: Rules, choice: Choice,
 ) -> str:  # fmt: skip
     """sha256 over everything that decides the lists: equal key, equal content."""
     plan, lists = ctx.manifest.plan, ctx.settings.lists
-    h = hashlib.sha256(search_key_of(plan.inputs.model_version, ctx.taxonomy, lists, masks).encode())
-    about = [list(plan.categories), asdict(limits_of(ctx)), rule_key(rules, plan.run_date)]
+    h = hashlib.sha256(search_key_of(plan.inputs.model_version, ctx.taxonomy, lists, masks, choice).encode())
+    about: list[object] = [list(plan.categories), asdict(limits_of(ctx)), rule_key(rules, plan.run_date), ctx.taxonomy.slot_order]
+    about += [lists.exact_pairs] if choice.kind else []  # more of them might have made exact lists
     h.update(json.dumps(about).encode())
     for category, g in all_.items():
         h.update(json.dumps([category, g.ids.to_pylist()]).encode())
@@ -152,10 +157,11 @@ def stage_key(
 
 
 def search_key_of(
-    model_version: str, taxonomy: Taxonomy, lists: ListSettings, masks: Mapping[tuple[str, str], Float32]
-) -> str:
+    model_version: str, taxonomy: Taxonomy, lists: ListSettings, masks: Mapping[tuple[str, str], Float32],
+    choice: Choice,
+) -> str:  # fmt: skip
     """What neighbours rest on besides products: another one, and nothing of an earlier night is worth keeping."""
-    about = [model_version, taxonomy.fingerprint, lists.depth, lists.fallback]
+    about = [model_version, taxonomy.fingerprint, lists.depth, lists.fallback, *choice.stamp]
     h = hashlib.sha256(json.dumps(about).encode())
     for pair in sorted(masks):
         h.update(repr(pair).encode() + masks[pair].tobytes())
@@ -164,6 +170,21 @@ def search_key_of(
 
 def _stamped(pages: pa.Table, search_key: str, written: int) -> pa.Table:
     return pages.replace_schema_metadata({"search_key": search_key, "written": str(written)})
+
+
+def choose(
+    ctx: StageContext, all_: Mapping[str, Gallery], now: pa.Table, masks: Mapping[tuple[str, str], Float32]
+) -> tuple[Choice, str, Night, changes.Changes]:
+    """Which search tonight's lists come from, its search key, and the night it makes of tonight: the first that the
+    settings allow whose pairs are within `lists.exact_pairs`, else the last."""
+    plan, lists = ctx.manifest.plan, ctx.settings.lists
+    for choice in (allowed_ := choices(lists)):
+        key = search_key_of(plan.inputs.model_version, ctx.taxonomy, lists, masks, choice)
+        night, marked = _night(ctx, all_, now, key)
+        galleries = all_ if night.base is None else marked.galleries
+        if choice is allowed_[-1] or night_pairs(galleries, ctx.taxonomy, plan.categories) <= lists.exact_pairs:
+            break
+    return choice, key, night, marked
 
 
 def _night(
@@ -200,7 +221,7 @@ def earlier_pages(lake: Lake, plan: RunPlan, search_key: str) -> tuple[Manifest 
     if b"search_key" not in stamp:
         return None, None, f"{base.plan.run_id} left no record of its pages"
     if stamp[b"search_key"].decode() != search_key:
-        return None, None, f"masks, taxonomy, lists.depth or lists.fallback changed since {base.plan.run_id}"
+        return None, None, f"masks, taxonomy, the kind of search, lists.depth or lists.fallback changed since {base.plan.run_id}"
     return base, before, ""
 
 
@@ -270,8 +291,8 @@ def _files(ctx: StageContext, table: str, version: int) -> set[str]:
 
 
 def _with_spark(
-    ctx: StageContext, key: str, night: Night, tasks: list[Task | Update], masks: dict[tuple[str, str], Float32],
-    rules: Rules,
+    ctx: StageContext, key: str, night: Night, choice: Choice, tasks: list[Task | Update],
+    masks: dict[tuple[str, str], Float32], rules: Rules,
 ) -> tuple[dict[str, int], dict[str, float]]:  # fmt: skip
     from pyspark.sql import SparkSession
 
@@ -279,17 +300,18 @@ def _with_spark(
     from jobs.spark import session, stop
 
     plan, lists = ctx.manifest.plan, ctx.settings.lists
+    approximate = choice.approximate(tasks)
     spec = Spec(
         ctx.lake.root, ctx.lake.s3_endpoint_url, plan.run_id, key, plan.inputs.model_version,
-        ctx.taxonomy, allowed(ctx.taxonomy), masks, lists.depth, limits_of(ctx), lists.base_block, lists.engine,
-        night.written, night.whole, rules, plan.run_date,
+        ctx.taxonomy, allowed(ctx.taxonomy), masks, lists.depth, limits_of(ctx), lists.base_block,
+        "faiss" if lists.engine == "faiss" else "blas", night.written, night.whole, rules, plan.run_date, approximate,
     )  # fmt: skip
     ours = SparkSession.getActiveSession() is None
     t0 = time.monotonic()
     spark = session(ctx.settings, f"medal complements {plan.run_id}")
     started = time.monotonic() - t0
     try:
-        writes, counts = _search_and_write(ctx, spark, spec, tasks)
+        writes, counts = _search_and_write(ctx, spark, spec, priced(tasks, approximate))
     finally:
         if ours:
             stop(spark)
@@ -299,69 +321,30 @@ def _with_spark(
 def _search_and_write(
     ctx: StageContext, spark: SparkSession, spec: Spec, tasks: list[Task | Update]
 ) -> tuple[dict[str, int], dict[str, float]]:
-    from jobs.complements.spark_search import candidates_of, complements_of, measure, progress, rows_of
+    from jobs.complements.spark_search import search_and_write
 
     partitions = ctx.settings.spark.partitions or partitions_for(tasks, spark.sparkContext.defaultParallelism)
     shares = deal(tasks, partitions)
     pairs = sum(t.pairs for t in tasks)
     ctx.log(f"complements: {len(tasks)} tasks, {len(shares)} Spark tasks, {pairs:,} pairs to search in full")
-    rows = rows_of(spark, spec, shares)
     t0 = time.monotonic()
-    with progress(spark, shares, ctx.log, lambda: ctx.fault("complements.searching")):
-        figures, candidates, complements = measure(rows)
+    files, figures = search_and_write(spark, spec, shares, ctx.log, lambda: ctx.fault("complements.searching"))
     ctx.fault("complements.searching")
     t1 = time.monotonic()
-    writes = {"candidates": _write(ctx, spark, "candidates", candidates_of(rows), candidates, spec)}
+    by_table = {t: [f for f in files if f.table == t] for t in TABLES}
+    writes = {"candidates": commit.save(ctx, "candidates", by_table["candidates"], spec.whole, spec.written)}
     ctx.fault("complements.candidates_committed")
-    writes["complements"] = _write(ctx, spark, "complements", complements_of(rows), complements, spec)
-    t2 = time.monotonic()
-    rows.unpersist()
-    counts = _counts(figures, t1 - t0, t2 - t1)
-    return writes, {**counts, "candidates_written": candidates.rows, "complements_written": complements.rows}
+    writes["complements"] = commit.save(ctx, "complements", by_table["complements"], spec.whole, spec.written)
+    counts = _counts(figures, t1 - t0, time.monotonic() - t1)
+    written = {f"{t}_written": sum(f.rows for f in own) for t, own in by_table.items()}
+    return writes, counts | written
 
 
-def _counts(f: Figures, wall_s: float, write_s: float) -> dict[str, float]:
-    """Figures of the manifest. search/rescore/finish/read are seconds of the workers added up; the rest wall clock."""
+def _counts(f: Figures, wall_s: float, commit_s: float) -> dict[str, float]:
+    """Figures of the manifest. read/search/rescore/finish/write are seconds of the workers added up; the rest wall
+    clock."""
     raw = asdict(f)
     named = {"no_vector": "empty_no_vector", "no_target": "empty_no_target", "able": "feasible"}
     out: dict[str, float] = {named.get(n, n): round(v, 3) if n.endswith("_s") else v for n, v in raw.items()}
     out["coverage"] = round(f.entries / f.able, 6) if f.able else 1.0
-    return out | {"lists_s": round(wall_s, 3), "write_s": round(write_s, 3)}
-
-
-def _write(ctx: StageContext, spark: SparkSession, table: str, rows: DataFrame, content: Digest, spec: Spec) -> int:
-    """The version of a table that holds this run's lists: the one this run starts from where that has them already.
-
-    A run killed after its commit finds it by run id; that the commit holds what was computed again is checked.
-    """
-    from jobs.complements.spark_search import slice_condition, slice_digest
-    from jobs.spark import append_rows, replace_slice
-
-    plan = ctx.manifest.plan
-    where = slice_condition(plan.inputs.model_version, plan.categories)
-    ctx.lease.check()
-    found = ctx.lake.committed(table, plan.run_id)
-    if found is not None:
-        if slice_digest(spark, ctx.lake, table, found, where, spec.written) != content:
-            raise ConservationError(
-                f"table {table}: version {found}, committed by {plan.run_id} before it was interrupted, differs "
-                "from what the same inputs give now; plan the date again with --recompute"
-            )
-        ctx.log(f"complements: {table} is there already, version {found}")
-        return found
-    before = ctx.manifest.version(table)
-    if spec.whole:
-        unchanged = slice_digest(spark, ctx.lake, table, before, where) == content
-    else:
-        unchanged = content.rows == 0
-    if unchanged:
-        ctx.log(f"complements: {table} unchanged, version {before} stays")
-        return before
-    ctx.lease.check()
-    model = plan.inputs.model_version
-    if spec.whole:
-        version = replace_slice(ctx.lake, table, rows, ctx.run, model_version=model, where=where)
-    else:
-        version = append_rows(ctx.lake, table, rows, ctx.run, model_version=model)
-    ctx.log(f"complements: {table} version {version}, {content.rows:,} rows written")
-    return version
+    return out | {"lists_s": round(wall_s, 3), "commit_s": round(commit_s, 3)}

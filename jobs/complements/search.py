@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -96,15 +96,24 @@ def neighbours(queries: Queries, base: Base, depth: int, base_block: int, engine
         empty = np.zeros((n, depth), dtype=np.int32)
         return Neighbours(np.full((n, depth), -1, dtype=np.int64), empty, empty,
                           np.full(n, INT32_MIN, dtype=np.int32), np.zeros(n, dtype=np.bool_))  # fmt: skip
-    from jobs.complements import kernels
-
     t0 = time.perf_counter()
     value, proposed = propose(queries.q.astype(np.float32), base.scaled, m, base_block, engine)
     t1 = time.perf_counter()
-    # Proposals are scored exactly in their order. What is not scored, for it was not proposed or stands further
-    # behind, has a float32 value of at most the next one's, so an exact sum of at most that plus the error, and
-    # micro() is monotone: everything above this line has been scored. Decided where depth + 1 entries lie above the
-    # line (the list, and the score at which it was cut), mostly some proposals before the last, or all is scored.
+    found = exactly(ranked(queries, base, depth, value, proposed), queries, base)
+    return replace(found, search_s=t1 - t0, rescore_s=time.perf_counter() - t1)
+
+
+def ranked(queries: Queries, base: Base, depth: int, value: Float32, proposed: Int64) -> Neighbours:
+    """Proposals [N, m], descending, scored exactly and ranked; `exact` marks where they do not decide the list.
+
+    Proposals are scored in their order. What is not scored, for it was not proposed or stands further behind, has a
+    float32 value of at most the next one's, so an exact sum of at most that plus the error, and micro() is monotone:
+    everything above this line has been scored. Decided where depth + 1 entries lie above the line (the list, and the
+    score at which it was cut), mostly some proposals before the last, or all is scored.
+    """
+    from jobs.complements import kernels
+
+    n = len(queries)
     error = proposal_error(queries.q, base.norm)
     rows, score, visual = (np.empty((n, depth), dtype=t) for t in (np.int64, np.int32, np.int32))
     horizon, decided = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.bool_)
@@ -112,16 +121,21 @@ def neighbours(queries: Queries, base: Base, depth: int, base_block: int, engine
         np.ascontiguousarray(queries.q), queries.group, base.scaled, base.group, value, proposed, error, depth,
         rows, score, visual, horizon, decided,
     )  # fmt: skip
-    open_ = np.flatnonzero(~decided)
+    return Neighbours(rows, score, visual, horizon, ~decided)
+
+
+def exactly(found: Neighbours, queries: Queries, base: Base) -> Neighbours:
+    """`found` with the lists that it marks made anew, all targets scored; in place."""
+    open_ = np.flatnonzero(found.exact)
     if len(open_):
-        some = queries.take(open_)
+        some, depth = queries.take(open_), found.rows.shape[1]
         keys = exact_top(some, base, depth + 1)
         there = keys[:, :depth] != NONE
-        rows[open_] = np.where(there, row_of_key(keys[:, :depth]), -1)
-        score[open_] = np.where(there, score_of_key(keys[:, :depth]), 0)
-        visual[open_] = visual_of(some.q, base, keys[:, :depth])
-        horizon[open_] = np.where(keys[:, depth] == NONE, INT32_MIN, score_of_key(keys[:, depth]))
-    return Neighbours(rows, score, visual, horizon, ~decided, t1 - t0, time.perf_counter() - t1)
+        found.rows[open_] = np.where(there, row_of_key(keys[:, :depth]), -1)
+        found.score[open_] = np.where(there, score_of_key(keys[:, :depth]), 0)
+        found.visual[open_] = visual_of(some.q, base, keys[:, :depth])
+        found.horizon[open_] = np.where(keys[:, depth] == NONE, INT32_MIN, score_of_key(keys[:, depth]))
+    return found
 
 
 def propose(q: Float32, base: Float32, m: int, base_block: int, engine: Engine = "blas") -> tuple[Float32, Int64]:

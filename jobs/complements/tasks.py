@@ -16,9 +16,9 @@ from jobs.complements.gallery import Gallery
 from schemas.taxonomy import Taxonomy
 
 # Cost of a query besides one base row's, in base rows: re-scoring 80 gathered rows and writing a list.
-_QUERY_COST = 3000
+QUERY_COST = 3000
 _UPDATE_COST = 1000  # reading a known list, finishing and comparing it, in the same unit
-_TASK_COST = 20_000  # a FAISS call and a record batch, in the same unit
+TASK_COST = 20_000  # a FAISS call and a record batch, in the same unit
 _SHARE_COST = 10_000_000  # about half a second of work: a smaller share costs Spark more than it saves
 
 
@@ -82,7 +82,7 @@ def plan_tasks(
                 total = int(products[source][department])
                 for start in range(0, total, query_block):
                     stop = min(total, start + query_block)
-                    cost = (stop - start) * (base + _QUERY_COST) + _TASK_COST
+                    cost = (stop - start) * (base + QUERY_COST) + TASK_COST
                     blocks = -(-base // base_block)
                     out.append(Task(source, target, slot, department, start, stop, base, blocks, cost))
     return out
@@ -105,7 +105,7 @@ def plan_updates(
         if not neighbours and not lists:
             continue
         arrived = sum(int(all_[t].arrived.sum()) for t in taxonomy.targets[source]) / max(1, slots)
-        cost = len(all_[source]) * slots * (_UPDATE_COST + arrived) + _TASK_COST
+        cost = len(all_[source]) * slots * (_UPDATE_COST + arrived) + TASK_COST
         for n, name in enumerate(neighbours or ("",)):
             mine = (name,) if name else ()
             out.append(Update(source, mine, lists, neighbours, n == 0, cost / max(1, len(neighbours))))

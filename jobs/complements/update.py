@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 
 from jobs.complements import emit
 from jobs.complements.compiled import compiled
-from jobs.complements.emit import Figures, Near
+from jobs.complements.emit import Figures, Near, Rows
 from jobs.complements.finish import Known, finish
 from jobs.complements.gallery import LEVELS, Gallery
 from jobs.complements.generations import KEY, live
+from jobs.complements.hashing import UInt64, as_text
 from jobs.complements.score import (
     INT32_MIN,
     SCALE,
@@ -48,17 +49,8 @@ _CELLS = 1 << 23  # float32 scores of pages × new targets held at once
 _DICTIONARY = ("neighbour_ids", "item_id", "target_category")  # read as codes and names, as they are stored
 
 
-def update(spec: Spec, task: Update) -> Iterator[pa.RecordBatch]:
-    """Changed rows of one task, the figures with the last of them."""
-    figures, batch = Figures(), None
-    for new in _batches(spec, task, figures):
-        if batch is not None:
-            yield batch
-        batch = new
-    yield emit.with_figures(batch, figures)
-
-
-def _batches(spec: Spec, task: Update, figures: Figures) -> Iterator[pa.RecordBatch]:
+def update(spec: Spec, task: Update, figures: Figures) -> Iterator[Rows]:
+    """Changed rows of one task."""
     t0 = time.perf_counter()
     source = gallery_of(spec, task.source)
     lists = _Published.read(spec, task, source)
@@ -81,7 +73,7 @@ def _batches(spec: Spec, task: Update, figures: Figures) -> Iterator[pa.RecordBa
 
 def _stored(
     spec: Spec, category: str, source: Gallery, stored: _Stored, lists: _Published, figures: Figures
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[Rows]:
     for target, at in stored.by_target():
         if target not in spec.taxonomy.targets[category]:
             continue
@@ -90,23 +82,20 @@ def _stored(
         # A page that is there no more, or asks no more, has no neighbours; its lists are `_Published.departed`'s.
         gone = (pages < 0) | (source.level[np.maximum(pages, 0)] < 0) if len(source) else pages < 0
         if gone.any() and not spec.whole:
-            ids = stored.ids.take(pa.array(at[gone]))
-            yield emit.removed(slot, ids, np.ones(len(ids), np.bool_), np.zeros(len(ids), np.bool_))
+            yield emit.removed("candidates", slot, stored.ids.take(pa.array(at[gone])))
         kept = ~gone & ~source.fresh[np.maximum(pages, 0)] if len(source) else ~gone
         there = gallery_of(spec, target)
         rows_of = stored.rows_of(there)
         for department in np.unique(source.department[pages[kept]]):
             own = at[kept & (source.department[np.maximum(pages, 0)] == department)]
-            new = _department(spec, slot, source, there, int(department), stored, own, rows_of, lists, figures)
-            if new is not None:
-                yield new
+            yield from _department(spec, slot, source, there, int(department), stored, own, rows_of, lists, figures)
 
 
 def _department(
     spec: Spec, slot: emit.Slot, source: Gallery, target: Gallery, department: int, stored: _Stored, at: Int64,
     rows_of: Int64, lists: _Published, figures: Figures,
-) -> pa.RecordBatch | None:  # fmt: skip
-    """Changed rows of the pages of one department for one slot; None where nothing changed."""
+) -> Iterator[Rows]:  # fmt: skip
+    """Changed rows of the pages of one department for one slot."""
     pages = stored.pages[at]
     base = base_of(spec, slot.target, department)
     queries = queries_of(spec, slot.source, slot.target, source, pages)
@@ -130,24 +119,23 @@ def _department(
     effects = effects_of(spec, slot.source, slot.target, pages, figures)
     finished = finish(have, queries, target.shelf(base), spec.limits, effects)
     emit.count(figures, finished, source.level[pages])
-    hashed = emit.hashes(finished, target)
+    hashed = emit.lanes(finished, target)
     other = lists.differ(pages, slot, finished.size, finished.feasible, source.level[pages], hashed)
     moved = struck | entered
     moved[thin] = True
     if spec.whole:
         moved[:] = other[:] = True
-    some = np.flatnonzero(other | moved)
+    t3 = time.perf_counter()
     figures.read_s += t1 - t0
     figures.search_s += t2 - t1
-    figures.finish_s += time.perf_counter() - t2
-    if not len(some):
-        return None
-    have = have.take(some)
-    near = Near(np.where(have.keys != NONE, row_of_key(have.keys), -1), have.score, have.visual, have.horizon)
-    own = finished.take(some)
-    return emit.rows(
-        slot, source, target, pages[some], near, own, hashed.take(pa.array(some)), moved[some], other[some]
-    )
+    figures.finish_s += t3 - t2
+    if moved.any():
+        own = have.take(np.flatnonzero(moved))
+        near = Near(np.where(own.keys != NONE, row_of_key(own.keys), -1), own.score, own.visual, own.horizon)
+        yield emit.candidates(slot, source, target, pages[moved], near)
+    if other.any():
+        yield emit.complements(slot, source, target, pages[other], finished.take(np.flatnonzero(other)), hashed[other])
+    figures.write_s += time.perf_counter() - t3
 
 
 def insert(have: Known, queries: Queries, new: Base, figures: Figures) -> tuple[Known, Bools]:
@@ -331,20 +319,17 @@ class _Published:
             level.to_numpy(zero_copy_only=False).astype(np.int8), slot, _plain(rows["list_hash"]),
         )  # fmt: skip
 
-    def departed(self, spec: Spec, source: str) -> Iterator[pa.RecordBatch]:
+    def departed(self, spec: Spec, source: str) -> Iterator[Rows]:
         """Lists of products that are there no more."""
         targets = self.targets.take(pa.array(self.gone))
         for target in pc.unique(targets).to_pylist():
             if target not in spec.taxonomy.targets[source]:
                 continue
             own = self.gone[pc.equal(targets, target).to_numpy(zero_copy_only=False)]
-            ids = self.ids.take(pa.array(own))
-            yield emit.removed(
-                spec.slot(source, target), ids, np.zeros(len(ids), np.bool_), np.ones(len(ids), np.bool_)
-            )
+            yield emit.removed("complements", spec.slot(source, target), self.ids.take(pa.array(own)))
 
     def differ(
-        self, pages: Int64, slot: emit.Slot, size: Int32, feasible: Int32, level: npt.NDArray[np.int8], hashed: pa.Array
+        self, pages: Int64, slot: emit.Slot, size: Int32, feasible: Int32, level: npt.NDArray[np.int8], hashed: UInt64
     ) -> Bools:
         """Where tonight's list (of these pages, for this slot) is another one than the earlier night's."""
         at = self.at[pages, slot.slot]
@@ -354,7 +339,8 @@ class _Published:
         old = np.maximum(at, 0)
         same &= (self.size[old] == size) & (self.feasible[old] == feasible) & (self.slot[old] == slot.slot)
         same &= self.level[old] == level
-        same &= pc.equal(self.hashed.take(pa.array(old)), hashed).to_numpy(zero_copy_only=False).astype(np.bool_)
+        there = self.hashed.take(pa.array(old))
+        same &= pc.equal(there, as_text(hashed)).to_numpy(zero_copy_only=False).astype(np.bool_)
         return ~same
 
 

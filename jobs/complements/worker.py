@@ -1,9 +1,9 @@
-"""What a Spark worker does: its tasks one by one, from the staged galleries to rows of both tables."""
+"""What a Spark worker does: its tasks one by one, from the staged galleries to data files of both tables."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -12,21 +12,22 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.complements import emit
-from jobs.complements.emit import SCHEMA, Figures, Near, Slot
+from jobs.complements.emit import Figures, Near, Rows, Slot
+from jobs.complements.engine import Approximate, Kind
 from jobs.complements.finish import Limits, Lists, Shelf, finish, known, no_lists
 from jobs.complements.gallery import Gallery, open_gallery, open_products
 from jobs.complements.score import Bools, Float32, Int64, scaled_queries
 from jobs.complements.search import Base, Engine, Neighbours, Queries, neighbours
 from jobs.complements.tasks import Task, Update
+from jobs.complements.write import Writer, report
 from jobs.lake import Lake
 from schemas.rules import EMPTY, Rules
 from schemas.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
+    from jobs.complements.approximate import Index
     from jobs.rules.attributes import Attributes
     from jobs.rules.compile import Effects
-
-__all__ = ["SCHEMA", "Shares", "Spec", "run_task", "work"]
 
 AnyTask = Task | Update
 Shares = tuple[tuple[AnyTask, ...], ...]  # the tasks of each Spark task
@@ -52,6 +53,7 @@ class Spec:
     whole: bool = True  # every row is written, changed or not
     rules: Rules = EMPTY  # in force tonight
     run_date: str = ""
+    approximate: Approximate | None = None  # None: every search is exact
 
     def slot(self, source: str, target: str) -> Slot:
         at = self.taxonomy.targets[source].index(target)
@@ -59,41 +61,58 @@ class Spec:
 
 
 def work(spec: Spec, shares: Shares, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """For `mapInArrow`: batches of one column, numbers of shares; gives batches of SCHEMA."""
+    """For `mapInArrow`: batches of one column, numbers of shares; gives batches of `write.REPORT`."""
     for batch in batches:
         for share in batch.column(0).to_pylist():
-            for task in shares[share]:
-                yield from run_task(spec, task)
+            yield run_share(spec, shares[share])
 
 
-def run_task(spec: Spec, task: AnyTask) -> Iterator[pa.RecordBatch]:
-    """Rows of one task."""
+def run_share(spec: Spec, tasks: Sequence[AnyTask]) -> pa.RecordBatch:
+    """Do tasks and write what they give; a batch of `write.REPORT`."""
+    figures, writer = Figures(), Writer(lake_of(spec), spec.model_version)
+    try:
+        for task in tasks:
+            for rows in run_task(spec, task, figures):
+                t0 = time.perf_counter()
+                writer.add(rows)
+                figures.write_s += time.perf_counter() - t0
+        t0 = time.perf_counter()
+        files = writer.close()
+        figures.write_s += time.perf_counter() - t0
+    except BaseException:
+        writer.abandon()
+        raise
+    return report(files, figures)
+
+
+def run_task(spec: Spec, task: AnyTask, figures: Figures) -> Iterator[Rows]:
+    """Rows of one task; what it did is added to the figures."""
     if isinstance(task, Update):
         from jobs.complements.update import update
 
-        return update(spec, task)
-    return iter((search(spec, task),))
+        return update(spec, task, figures)
+    return search(spec, task, figures)
 
 
-def search(spec: Spec, task: Task) -> pa.RecordBatch:
+def search(spec: Spec, task: Task, figures: Figures) -> Iterator[Rows]:
     """Rows of one search task: all of its pages searched in full."""
     source, target = gallery_of(spec, task.source), gallery_of(spec, task.target)
     base = base_of(spec, task.target, task.department)
     shelf = target.shelf(base)
     pages = np.flatnonzero((source.department == task.department) & source.fresh)[task.start : task.stop]
     asked = source.level[pages] >= 0
-    figures = Figures(full=len(pages))
+    figures.full += len(pages)
     found, lists = search_pages(spec, task, source, pages[asked], shelf, figures)
-    near = near_of(found, base)
+    t0 = time.perf_counter()
+    slot = spec.slot(task.source, task.target)
+    near = emit.candidates(slot, source, target, pages[asked], near_of(found, base))  # the others ask nobody
     if not asked.all():
         lists = _spread(lists, asked, no_lists(source.group[pages], base, spec.limits.k))
-        near = Near(*(_spread_array(getattr(near, f), asked, fill)
-                      for f, fill in (("rows", -1), ("score", 0), ("visual", 0), ("horizon", 0))))  # fmt: skip
     emit.count(figures, lists, source.level[pages])
-    every = np.ones(len(pages), dtype=np.bool_)
-    slot = spec.slot(task.source, task.target)
-    out = emit.rows(slot, source, target, pages, near, lists, emit.hashes(lists, target), asked, every)
-    return emit.with_figures(out, figures)
+    made = emit.complements(slot, source, target, pages, lists, emit.lanes(lists, target))
+    figures.write_s += time.perf_counter() - t0
+    yield near
+    yield made
 
 
 def search_pages(
@@ -101,7 +120,7 @@ def search_pages(
 ) -> tuple[Neighbours, Lists]:
     """Neighbours and finished lists of pages that have a query."""
     queries = queries_of(spec, task.source, task.target, source, pages)
-    found = neighbours(queries, shelf.base, spec.depth, spec.base_block, spec.engine)
+    found = _neighbours(spec, task, queries, shelf.base, figures)
     t0 = time.perf_counter()
     effects = effects_of(spec, task.source, task.target, pages, figures)
     lists = finish(known(found, shelf.base), queries, shelf, spec.limits, effects)
@@ -111,6 +130,17 @@ def search_pages(
     figures.searched_exactly += int(found.exact.sum())
     figures.pairs += len(pages) * len(shelf.base)
     return found, lists
+
+
+def _neighbours(spec: Spec, task: Task, queries: Queries, base: Base, figures: Figures) -> Neighbours:
+    how = spec.approximate
+    if how is None or (task.target, task.department) not in how.bases:
+        return neighbours(queries, base, spec.depth, spec.base_block, spec.engine)
+    from jobs.complements import approximate
+
+    index = _indexed(*_base_key(spec, task.target, task.department), how.kind)
+    figures.searched_approximately += len(queries)
+    return approximate.neighbours(queries, base, spec.depth, index, how.kind, how.effort)
 
 
 def queries_of(spec: Spec, source: str, target: str, gallery: Gallery, pages: Int64) -> Queries:
@@ -142,12 +172,6 @@ def _spread(lists: Lists, has: Bools, empty: Lists) -> Lists:
     for name in ("rows", "score", "visual", "reason", "size", "feasible", "certain", "refilled"):
         getattr(empty, name)[has] = getattr(lists, name)
     return empty
-
-
-def _spread_array(a: np.ndarray, has: Bools, fill: int) -> np.ndarray:
-    out = np.full((len(has), *a.shape[1:]), fill, dtype=a.dtype)
-    out[has] = a
-    return out
 
 
 # --- what a worker process keeps: galleries are memory-mapped, bases are copies of their allowed rows ---------
@@ -208,6 +232,13 @@ def _opened(root: str, endpoint: str | None, run_id: str, content: str, n: int) 
 @lru_cache(maxsize=2)  # tasks come by target and department
 def _built(key: _Key, flags: tuple[bool, ...]) -> Base:
     return _opened(*key).base(np.array(flags))
+
+
+@lru_cache(maxsize=1)  # likewise; as large as its base, and more
+def _indexed(key: _Key, flags: tuple[bool, ...], kind: Kind) -> Index:
+    from jobs.complements import approximate
+
+    return approximate.build(_built(key, flags), kind)
 
 
 @lru_cache(maxsize=64)  # a hundredth of the bases

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from lists_world import ROOT, Nights, context, draw_products, draw_weights, in_process, ordered, split, table
+from lists_world import ROOT, Nights, context, draw_products, draw_weights, in_process, ordered, table
 from pydantic import ValidationError
 from require import require
 from spark_cluster import Cluster, Driver, cluster, driver, members
@@ -60,12 +59,12 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Local:
     files = tuple(folder / f"{run_id}.parquet" for run_id in (FIRST, SECOND))
     for file, products in zip(files, (one, two), strict=True):
         pq.write_table(products, file)
-    rows = in_process(context(folder / "one", **SETTINGS), one, draw_weights())
+    alone = in_process(context(folder / "one", **SETTINGS), one, draw_weights())
     nights = Nights(folder, draw_weights(), **SETTINGS)
     nights.night(one)
     made, brought = nights.night(two)
     assert made == brought
-    return Local((files[0], files[1]), split(rows), brought, pc.sum(rows["pairs"]).as_py())
+    return Local((files[0], files[1]), alone.tables, brought, alone.figures.pairs)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from lists_world import Vectors, assert_equal, context, in_process, oracle, ordered, split, table
+from lists_world import Vectors, assert_equal, context, in_process, oracle, ordered, table
 
-from jobs.complements.emit import FIGURES
 from medal_model.export import TeacherHeader
 from schemas.taxonomy import Taxonomy, load_taxonomy
 
@@ -83,12 +82,12 @@ def embedded(teacher_dir: Path, images: list[str]) -> Vectors:
 def test_all_category_pairs_of_real_products_are_the_oracle(real: Real, tmp_path: Path) -> None:
     ctx = context(tmp_path / "a", k=K, depth=DEPTH)
     assert len(set(real.products["category"].to_pylist())) >= 11
-    rows = in_process(ctx, real.products, real.header.weights)
+    made = in_process(ctx, real.products, real.header.weights)
     want = oracle(real.products, real.header.weights, ctx.taxonomy, ctx.taxonomy.categories, k=K, depth=DEPTH)
-    assert {(r["source_category"], r["target_category"]) for r in rows.to_pylist()} == {
+    assert {(r["source_category"], r["target_category"]) for r in made.table("complements").to_pylist()} == {
         (s, t) for s, t in ctx.taxonomy.pairs() if s in set(real.products["category"].to_pylist())
     }
-    assert_equal(*split(rows), want)
+    assert_equal(*made.tables, want)
     cut = context(tmp_path / "b", k=K, depth=DEPTH, query_block=50, base_block=33, partitions=4)
     other = in_process(cut, real.products, real.header.weights, threads=2)
-    assert ordered(rows.drop_columns(list(FIGURES))) == ordered(other.drop_columns(list(FIGURES)))
+    assert [ordered(t) for t in made.tables] == [ordered(t) for t in other.tables]

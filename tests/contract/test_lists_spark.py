@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable, write_deltalake
+from deltalake.transaction import AddAction
 from lists_world import (
     MODEL,
     ROOT,
@@ -30,9 +33,11 @@ from lists_world import (
 from require import require
 from spark_fixture import spark  # noqa: F401  (a fixture)
 
+from jobs.complements import emit
+from jobs.complements.emit import STORED
 from jobs.complements.generations import read_live
 from jobs.complements.job import make_lists
-from jobs.errors import ConservationError
+from jobs.errors import ConservationError, TransientError
 from jobs.lake import NO_TABLE, Lake
 from jobs.runs import RunId, StageResult
 from jobs.stage import StageContext
@@ -209,36 +214,60 @@ def test_a_subset_run_replaces_its_slice_and_stands_for_nothing_else(first: Firs
     assert ordered(whole.lake.read("complements", again.writes["complements"])) == ordered(old)
 
 
-def test_a_transaction_seen_before_is_passed_over_and_found(tmp_path: Path, spark: Any) -> None:  # noqa: F811
-    from pyspark.sql.pandas.types import from_arrow_schema
+def test_a_transaction_seen_before_is_passed_over_and_found(tmp_path: Path) -> None:
+    lake, schema = Lake(str(tmp_path)), STORED["complements"]
+    where = [("model_version", "=", MODEL), ("source_category", "in", ["tops"])]
 
-    from jobs.complements.emit import SCHEMA
-    from jobs.complements.spark_search import complements_of, slice_condition
-    from jobs.spark import replace_slice
-
-    lake, run, where = Lake(str(tmp_path)), RunId("2026-03-02", "all", 1), slice_condition(MODEL, ["tops"])
-    row = {**dict.fromkeys(SCHEMA.names), "source_category": "tops", "model_version": MODEL, "items": []}
-    row |= {
-        "target_category": "bags",
-        "slot": 0,
-        "size": 0,
-        "feasible": 0,
-        "list_hash": "h",
-        "written": 0,
-        "removed": False,
-    }
-    row["complements_changed"] = True
-
-    def rows(item: str) -> Any:
-        values = [tuple({**row, "item_id": item}[n] for n in SCHEMA.names)]
-        return complements_of(spark.createDataFrame(values, from_arrow_schema(SCHEMA)))
+    def commit(item: str, run: RunId) -> int:
+        batch = emit.removed("complements", emit.Slot("tops", "bags", 0, MODEL, 0), pa.array([item])).batch
+        file = Path(lake.uri("complements")) / f"{item}.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_batches([batch], schema), file, store_schema=False)
+        values = {"model_version": MODEL, "source_category": "tops"}
+        added = AddAction(file.name, file.stat().st_size, values, 0, True, '{"numRecords": 1}')
+        return lake.commit_files("complements", [added], run, model_version=MODEL, replaced=where, about={})
 
     for item in ("first", "second"):
-        assert replace_slice(lake, "complements", rows(item), run, model_version=MODEL, where=where) == 0
+        assert commit(item, RunId("2026-03-02", "all", 1)) == 0
     assert lake.read("complements", 0)["item_id"].to_pylist() == ["first"]
-    older = RunId("2026-03-01", "all", 1)  # another date is another transaction
-    assert replace_slice(lake, "complements", rows("third"), older, model_version=MODEL, where=where) == 1
+    assert commit("third", RunId("2026-03-01", "all", 1)) == 1  # another date is another transaction
     assert lake.read("complements", 1)["item_id"].to_pylist() == ["third"]
+
+
+def test_a_table_from_before_a_column_gets_it(first: First, tmp_path: Path) -> None:
+    """And what an earlier version of the job wrote, without saying what it holds, is replaced."""
+    lake, old = Lake(str(tmp_path)), first.ctx.lake.read("complements", 0).drop_columns(["written", "removed", "level"])
+    write_deltalake(lake.uri("complements"), old, partition_by=["model_version", "source_category"])
+    result = night(context(tmp_path, k=K, depth=DEPTH), first.products)
+    assert result.writes["complements"] == 2, "the columns, then the rows"
+    for mine, want in zip(
+        tables_of(context(tmp_path), result.writes), tables_of(first.ctx, first.result.writes), strict=True
+    ):
+        assert ordered(mine) == ordered(want)
+
+
+def test_what_someone_else_wrote_is_not_taken_for_ours(first: First, tmp_path: Path) -> None:
+    """Files compacted, or rows taken out, by another hand: the next whole night writes the slice again."""
+    night(context(tmp_path, k=K, depth=DEPTH), first.products)
+    lake = Lake(str(tmp_path))
+    DeltaTable(lake.uri("complements")).delete("source_category = 'tops'")
+    again = night(context(tmp_path, run_id="2026-03-02-all-g2", k=K, depth=DEPTH, recompute=True), first.products)
+    assert again.writes == {"candidates": 0, "complements": 2}
+    for mine, want in zip(
+        tables_of(context(tmp_path), again.writes), tables_of(first.ctx, first.result.writes), strict=True
+    ):
+        assert ordered(mine) == ordered(want)
+
+
+@pytest.mark.parametrize("name", ["candidates", "complements"])
+def test_a_lake_that_takes_no_files_is_a_passing_fault(name: str, tmp_path: Path) -> None:
+    """A worker's own error comes out as itself, not as Spark's trace."""
+    ctx = context(tmp_path, k=K, depth=DEPTH)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / name / f"model_version={MODEL}").parent.mkdir()
+    (tmp_path / "tables" / name / f"model_version={MODEL}").write_text("a file where a folder should be")
+    with pytest.raises(TransientError, match=f"^table {name}: a file could not be written under .*; make room, run it"):
+        make_lists(ctx, draw_products(60, 1), WEIGHTS)
 
 
 def another(products: pa.Table, seed: int) -> pa.Table:
@@ -275,6 +304,25 @@ def test_nights_brought_up_to_date_are_those_made_in_full(tmp_path: Path) -> Non
             assert result.counts["pairs"] < 0.25 * full.counts["pairs"]
             assert result.counts["complements_written"] < full.counts["complements_written"]
         products = another(products, n)
+
+
+def test_another_order_of_slots_searches_nothing(tmp_path: Path) -> None:
+    products, order = draw_products(300, 8), {"tops": ("hats", "bags"), "shoes": ("sunglasses",)}
+    first = night(context(tmp_path / "up", run_id="2026-03-02-all-g1", k=K, depth=DEPTH), products)
+    # Of the same date, so that only the order keeps it from being skipped.
+    ctx = context(tmp_path / "up", run_id="2026-03-02-all-g2", k=K, depth=DEPTH, order=order)
+    result = night(ctx, products)
+    assert result.note.startswith("incremental: since 2026-03-02-all-g1: 0 of 300 pages new or changed")
+    assert result.counts["pairs"] == result.counts["full"] == result.counts["candidates_written"] == 0
+    assert result.writes["candidates"] == first.writes["candidates"]
+    full = night(context(tmp_path / "full", run_id="2026-03-02-all-g1", k=K, depth=DEPTH, order=order), products)
+    up, made = (
+        ordered(read_live(Lake(str(tmp_path / folder)), "complements", r.writes["complements"]))
+        for folder, r in (("up", result), ("full", full))
+    )
+    assert up.drop_columns(["written", "removed"]) == made.drop_columns(["written", "removed"])
+    again = night(context(tmp_path / "up", run_id="2026-03-02-all-g3", k=K, depth=DEPTH, order=order), products)
+    assert (again.status, again.note) == ("skipped", "same inputs as 2026-03-02-all-g2")
 
 
 def test_an_update_from_lists_that_are_not_the_newest_writes_the_slice_as_a_whole(tmp_path: Path) -> None:

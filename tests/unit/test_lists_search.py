@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from lists_world import (
+    Made,
     assert_equal,
     context,
     draw_products,
@@ -18,13 +19,12 @@ from lists_world import (
     oracle,
     ordered,
     shelf_of,
-    split,
     table,
     unit,
 )
 
-from jobs.complements.emit import FIGURES
 from jobs.complements.finish import Limits, finish, known
+from jobs.complements.hashing import Digest
 from jobs.complements.score import INT32_MIN, micro, scaled_base, scaled_queries
 from jobs.complements.search import Base, Queries, exact_top, neighbours
 
@@ -55,10 +55,14 @@ def by_hand(x: np.ndarray, y: np.ndarray, leave: np.ndarray) -> list[tuple[int, 
 def test_lists_of_a_drawn_world_are_the_oracle(tmp_path: Path, seed: int) -> None:
     products, weights = draw_products(600, seed, ties=0.3), draw_weights(seed)
     ctx = context(tmp_path, k=5, depth=7)
-    rows = in_process(ctx, products, weights)
-    assert_equal(*split(rows), oracle(products, weights, ctx.taxonomy, ctx.taxonomy.categories, k=5, depth=7))
-    assert sum(n or 0 for n in rows["refilled"].to_pylist()) > 0, "no list was short: the test shows less than it says"
-    assert sum(n or 0 for n in rows["searched_exactly"].to_pylist()) < rows.num_rows / 4
+    made = in_process(ctx, products, weights)
+    assert_equal(*made.tables, oracle(products, weights, ctx.taxonomy, ctx.taxonomy.categories, k=5, depth=7))
+    assert made.figures.refilled > 0, "no list was short: the test shows less than it says"
+    assert made.figures.searched_exactly < made.rows("candidates") / 4
+
+
+def content_of(made: Made) -> dict[str, Digest]:
+    return {t: sum((f.content for f in made.files if f.table == t), Digest()) for t in ("candidates", "complements")}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +79,8 @@ def test_blocks_threads_and_shares_change_nothing(
         weights,
         threads=threads,
     )
-    assert ordered(whole.drop_columns(list(FIGURES))) == ordered(other.drop_columns(list(FIGURES)))
+    assert [ordered(t) for t in whole.tables] == [ordered(t) for t in other.tables]
+    assert content_of(whole) == content_of(other), "a digest is of the rows, whatever the files and their order"
 
 
 @pytest.mark.parametrize("base_block", [37, 400, 10**6])
@@ -181,8 +186,8 @@ def test_a_catalogue_of_identical_vectors_gets_lists_by_id(tmp_path: Path) -> No
     categories = ["tops", "bottoms"] * (n // 2)
     products = table(ids, categories, ["women"] * n, ids, [True] * n, [one] * n)
     ctx = context(tmp_path, k=5, depth=7)
-    rows = in_process(ctx, products, draw_weights())
-    assert_equal(*split(rows), oracle(products, draw_weights(), ctx.taxonomy, ctx.taxonomy.categories, k=5, depth=7))
+    made = in_process(ctx, products, draw_weights())
+    assert_equal(*made.tables, oracle(products, draw_weights(), ctx.taxonomy, ctx.taxonomy.categories, k=5, depth=7))
 
 
 def test_ids_order_by_bytes_not_by_locale(tmp_path: Path) -> None:
@@ -190,7 +195,7 @@ def test_ids_order_by_bytes_not_by_locale(tmp_path: Path) -> None:
     ids = ["é", "z", "a", "Z", "😀", "ﬀ", "10", "9"]
     vectors = [unit(np.ones((1, 128)))[0]] * (len(ids) + 1)
     products = table([*ids, "page"], ["bottoms"] * len(ids) + ["tops"], ["women"] * 9, [*ids, "page"], [1] * 9, vectors)
-    rows = in_process(context(tmp_path, k=8), products, draw_weights())
+    rows = in_process(context(tmp_path, k=8), products, draw_weights()).table("candidates")
     of_page = rows.filter(pa.compute.equal(rows["item_id"], "page")).to_pylist()
     (found,) = [r["neighbour_ids"] for r in of_page if r["target_category"] == "bottoms"]
     assert found == sorted(ids, key=lambda s: s.encode())

@@ -10,7 +10,7 @@ from lists_world import context, draw_products, draw_weights, in_process, publis
 
 from jobs.complements.finish import REASONS, SCORED
 from jobs.complements.gallery import galleries, open_gallery, stage
-from jobs.complements.hashing import id_words, list_hashes
+from jobs.complements.hashing import as_text, id_words, list_lanes
 from jobs.complements.tasks import deal, plan_tasks
 from jobs.errors import DataError
 from schemas.taxonomy import load_taxonomy
@@ -72,7 +72,7 @@ def test_vectors_that_break_their_contract_stop_the_stage(bad: np.ndarray) -> No
 def test_every_eligible_product_gets_a_row_for_each_slot(tmp_path: Path) -> None:
     """Sold out or without a vector as well; underwear has no slots, swimwear is a page but never a target."""
     products = draw_products(300, 4)
-    rows = in_process(context(tmp_path), products, draw_weights())
+    rows = in_process(context(tmp_path), products, draw_weights()).table("complements")
     got = {(r["item_id"], r["target_category"]): r for r in rows.to_pylist()}
     want = {(p["item_id"], t) for p in products.to_pylist() for t in TAXONOMY.targets[p["category"]]}
     assert set(got) == want
@@ -94,10 +94,11 @@ def test_without_fallback_and_where_no_vector_is_there_to_ask(tmp_path: Path) ->
         if row["category"] == "tops":
             row["vector"] = None
     names = ("item_id", "category", "department", "group_id", "in_stock", "vector")
-    rows = in_process(context(tmp_path), table(*([r[n] for r in bare] for n in names)), draw_weights()).to_pylist()
-    tops = [r for r in rows if r["source_category"] == "tops"]
+    near, lists = in_process(context(tmp_path), table(*([r[n] for r in bare] for n in names)), draw_weights()).tables
+    tops = [r for r in lists.to_pylist() if r["source_category"] == "tops"]
     assert {(r["size"], r["empty_reason"], r["level"]) for r in tops} == {(0, "no_vector", None)}
-    assert not any(r["candidates_changed"] for r in tops)
+    assert len(near) > 0
+    assert "tops" not in near["source_category"].to_pylist()
 
 
 def test_list_hash_covers_every_published_field_and_nothing_else() -> None:
@@ -108,10 +109,11 @@ def test_list_hash_covers_every_published_field_and_nothing_else() -> None:
         rows, score, visual, reason = (np.full((1, k), fill) for fill in (-1, 0, 0, 0))
         for n, (i, s, v, r) in enumerate(items):
             rows[0, n], score[0, n], visual[0, n], reason[0, n] = ids.index(i), s or 0, v or 0, REASONS.index(r)
-        got: str = list_hashes(
+        lanes = list_lanes(
             id_words(ids), rows, score.astype(np.int32), visual.astype(np.int32), reason.astype(np.int8),
             np.array([len(items)], np.int32), SCORED,
-        )[0].as_py()  # fmt: skip
+        )  # fmt: skip
+        got: str = as_text(lanes)[0].as_py()
         assert got == published_hash(list(items))
         return got
 
