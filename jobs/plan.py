@@ -25,7 +25,7 @@ from jobs.rules.compile import rule_key
 from jobs.rules.files import keep, load
 from jobs.runs import Inputs, Manifest, RunId, RunPlan, parse_date, scope_of
 from jobs.settings import Settings
-from jobs.stage import fault, log, open_lake, taxonomy_of
+from jobs.stage import fault, log, open_lake, slot_order_of, taxonomy_of
 from medal_model.export import TeacherError, TeacherHeader, read_header
 from schemas.rules import Rules
 from schemas.tables import REJECTED_ROWS
@@ -78,7 +78,7 @@ class Decision:
 def resolve(request: PlanRequest, settings: Settings, lake: Lake) -> Resolved:
     """Read the inputs of a plan. Raises SettingsError or DataError naming what is wrong with them."""
     request = replace(request, run_date=parse_date(request.run_date))
-    taxonomy = taxonomy_of(settings)
+    taxonomy = slot_order_of(settings).applied(taxonomy_of(settings))
     rules = load(settings.rules)
     try:
         header = read_header(request.teacher)
@@ -121,6 +121,7 @@ def decide(r: Resolved) -> Decision:
         r.settings_fingerprint,
         q.categories,
         rule_key(r.rules, q.run_date),
+        r.taxonomy.slot_order,
     )
     last = r.prior[-1].plan if r.prior else None
     if last is not None and last.inputs.fingerprint() == inputs.fingerprint() and not q.recompute:
@@ -149,6 +150,7 @@ def decide(r: Resolved) -> Decision:
         recompute=q.recompute,
         backfill=q.backfill,
         reason=q.reason,
+        slot_order={c: r.taxonomy.targets[c] for c in r.taxonomy.categories} if r.taxonomy.slot_order else {},
     )
     return Decision("next", plan, _why(last, inputs, q.recompute))
 
@@ -285,7 +287,7 @@ def _why(last: RunPlan | None, inputs: Inputs, recompute: bool) -> str:
         return "asked to recompute"
     changed = [
         name
-        for name in ("catalog", "model_version", "taxonomy", "settings", "rules")
+        for name in ("catalog", "model_version", "taxonomy", "settings", "rules", "slot_order")
         if getattr(last.inputs, name) != getattr(inputs, name)
     ]
     return f"{', '.join(changed).replace('_', ' ')} changed since {last.run_id}"

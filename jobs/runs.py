@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any, Literal
@@ -62,6 +62,7 @@ class Inputs:
     settings: str
     categories: tuple[str, ...] | None = None  # source categories asked for; None = all
     rules: str = ""  # fingerprint of the merchandising rules in force on the run date; "" for none
+    slot_order: str = ""  # digest of the slots' order where it is not the taxonomy's
 
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
@@ -87,6 +88,7 @@ class RunPlan:
     recompute: bool = False  # asked for again although nothing changed: no stage borrows another run's result
     backfill: bool = False
     reason: str = ""  # why a person asked for it (backfill)
+    slot_order: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by source, where not the taxonomy's
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 
 from jobs.lake import Lake
 from jobs.lease import Lease, held
-from jobs.runs import Manifest, RunId, StageResult
+from jobs.runs import Manifest, RunId, RunPlan, StageResult
 from jobs.settings import Settings
+from schemas.slot_order import NO_ORDER, SlotOrder, SlotOrderError, read_slot_order
 from schemas.taxonomy import Taxonomy, TaxonomyError, load_taxonomy
 
 FAULT_POINTS = (
@@ -75,6 +76,22 @@ def taxonomy_of(settings: Settings) -> Taxonomy:
         raise SettingsError(str(e)) from e
 
 
+def slot_order_of(settings: Settings) -> SlotOrder:
+    """The order of slots that the settings name. Raises SettingsError."""
+    from jobs.errors import SettingsError
+
+    path = settings.lists.slot_order
+    try:
+        return NO_ORDER if path is None else read_slot_order(path)
+    except SlotOrderError as e:
+        raise SettingsError(f"lists.slot_order: {e}") from e
+
+
+def planned_taxonomy(settings: Settings, plan: RunPlan) -> Taxonomy:
+    """The shop's taxonomy with its slots as the run was planned, whatever the order's file says by now."""
+    return SlotOrder({c: tuple(t) for c, t in plan.slot_order.items()}).applied(taxonomy_of(settings))
+
+
 def open_lake(settings: Settings) -> Lake:
     return Lake(settings.lake, s3_endpoint_url=settings.s3_endpoint_url)
 
@@ -103,7 +120,7 @@ def run_stage(
         log(f"{name}: nothing to do, {run_id} has it already")
         return manifest.stages[name]
     started = time.monotonic()
-    ctx = StageContext(settings, lake, manifest, taxonomy_of(settings), lease)
+    ctx = StageContext(settings, lake, manifest, planned_taxonomy(settings, manifest.plan), lease)
     result = replace(job(ctx), seconds=round(time.monotonic() - started, 3), target=target)
     lease.check()
     lake.save_manifest(lake.manifest(run_id).with_stage(result))

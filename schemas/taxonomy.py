@@ -52,6 +52,7 @@ class Taxonomy:
     default_department: str
     matrix: Mapping[str, frozenset[str]]
     fingerprint: str  # sha256 of the canonical content, 16 hex digits
+    slot_order: str = ""  # digest of an order of the targets other than the file's (schemas/slot_order.py)
 
     @property
     def categories(self) -> tuple[str, ...]:

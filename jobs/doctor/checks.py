@@ -165,12 +165,15 @@ def backbone(settings: Settings) -> Finding:
 
 def taxonomy(settings: Settings) -> Finding:
     from jobs.errors import MedalError
-    from jobs.stage import taxonomy_of
+    from jobs.stage import slot_order_of, taxonomy_of
 
     try:
-        found = taxonomy_of(settings)
+        found, order = taxonomy_of(settings), slot_order_of(settings)
     except MedalError as e:
         return _told("taxonomy", e)
+    if unknown := order.unknown(found):
+        detail = f"{settings.lists.slot_order} orders {', '.join(unknown)}, which the taxonomy does not have"
+        return Finding("taxonomy", "warn", detail, "they are passed over; learn the order with this taxonomy")
     return Finding("taxonomy", "ok", f"{len(found.categories)} categories from {settings.taxonomy or 'the package'}")
 
 

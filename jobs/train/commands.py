@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.train import evaluate_commands, harvest_commands, text_commands
+from jobs.train import evaluate_commands, harvest_commands, slot_order_commands, text_commands
 from jobs.train.processes import taking_part
 from jobs.train.shared import (
     DEFAULT_CACHE,
@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     evaluate_commands.register(app)
     text_commands.register(app)
     harvest_commands.register(app)
+    slot_order_commands.register(app)
 
     @app.command()
     def train(

@@ -137,6 +137,30 @@ def test_a_sale_searches_only_the_lists_that_ran_out(tmp_path: Path) -> None:
     assert 0 < nights.changed["complements"] < nights.figures["planned"]
 
 
+def test_another_order_of_slots_moves_slots_alone(tmp_path: Path) -> None:
+    """Nothing is searched, `candidates` stay, every list keeps its items; a night brought up to date is one in full."""
+    rng, products = np.random.default_rng(8), draw_products(330, 4, ties=0.2)
+    nights = Nights(tmp_path, draw_weights(), k=K, depth=DEPTH, categories=("tops", "scarves", "underwear"))
+    _, before = nights.night(products)
+    nights.settings["order"] = {"tops": ("hats", "underwear", "bags", "unknown"), "underwear": ("tops",)}
+    full, found = nights.night(products)
+    assert found == full
+    assert nights.changed["candidates"] == nights.figures["pairs"] == nights.figures["full"] == 0
+    slot = before.schema.get_field_index("slot")
+    assert found.remove_column(slot) == before.remove_column(slot)
+    own = [r for r in found.to_pylist() if r["source_category"] == "tops"]
+    assert {r["target_category"]: r["slot"] for r in own if r["slot"] < 2} == {"hats": 0, "bags": 1}
+    moved = sum(a != b for a, b in zip(found["slot"].to_pylist(), before["slot"].to_pylist(), strict=True))
+    assert nights.changed["complements"] == moved > 0
+    rows = products.to_pylist()
+    for order in ({"scarves": ("sunglasses", "hats")}, {}, {"tops": ("sunglasses",)}):
+        nights.settings["order"] = order
+        for event in (_arrive, _depart, _sell_out, _move_category, _lose_vectors):
+            event(rows, rng)
+        full, found = nights.night(table_of(rows))
+        assert found == full
+
+
 RULES = [
     "rules: []",
     """

@@ -20,9 +20,10 @@ from jobs.plan import Decision, PlanRequest, decide, plan_run, resolve
 from jobs.rules.files import rules_of
 from jobs.runs import Manifest, RunId, StageResult, parse_date, scope_of
 from jobs.settings import CatalogSettings, ListSettings, Settings
+from jobs.stage import planned_taxonomy
 from schemas.rules import EMPTY
 from schemas.tables import CATALOG
-from schemas.taxonomy import DEFAULT_PATH
+from schemas.taxonomy import DEFAULT_PATH, load_taxonomy
 
 
 class Desk:
@@ -64,7 +65,7 @@ def test_the_same_inputs_are_the_same_run(desk: Desk) -> None:
     assert desk.lake.version("catalog") == version
 
 
-@pytest.mark.parametrize("what", ["row", "image", "setting", "taxonomy", "recompute"])
+@pytest.mark.parametrize("what", ["row", "image", "setting", "caps", "taxonomy", "recompute"])
 def test_other_inputs_are_the_next_generation(desk: Desk, what: str) -> None:
     desk.plan()
     more = {}
@@ -74,6 +75,8 @@ def test_other_inputs_are_the_next_generation(desk: Desk, what: str) -> None:
         os.utime(desk.root / "a.jpg", ns=(2, 2))
     elif what == "setting":
         desk.settings = desk.settings.model_copy(update={"lists": ListSettings(k=5)})
+    elif what == "caps":
+        desk.settings = desk.settings.model_copy(update={"lists": ListSettings(per_brand=2)})
     elif what == "taxonomy":
         raw = yaml.safe_load(DEFAULT_PATH.read_text())
         raw["categories"]["tops"]["targets"] = ["shoes"]
@@ -122,6 +125,38 @@ def test_rules_in_force_are_an_input_and_others_are_not(desk: Desk) -> None:
     )
     assert desk.plan().kind == "again", "the same rules are in force tonight"
     assert desk.plan("2026-02-01").plan.inputs.rules != got.plan.inputs.rules
+
+
+def with_order(desk: Desk, **order: list[str]) -> None:
+    learnt = {"from": "drawn", "sha256": "0" * 64, "outfits": 1, "prior_outfits": 0}
+    targets = {source: [{"target": t} for t in own] for source, own in order.items()}
+    (desk.root / "order.json").write_text(json.dumps({"version": 1, "learnt": learnt, "outfits": {}, "order": targets}))
+    lists = ListSettings(slot_order=desk.root / "order.json")
+    desk.settings = desk.settings.model_copy(update={"lists": lists})
+
+
+def test_another_order_of_slots_is_the_next_generation_and_the_same_one_is_not(desk: Desk) -> None:
+    assert desk.plan().plan.inputs.slot_order == ""
+    targets = load_taxonomy().targets
+    with_order(desk, tops=list(targets["tops"]), unknown=["tops"], shoes=["underwear", "unknown"])
+    assert desk.plan().kind == "again", "the file gives the taxonomy's own order"
+    with_order(desk, tops=["bags", "shoes"])
+    got = desk.plan()
+    assert (got.plan.run_id, got.why) == ("2026-01-01-all-g2", "slot order changed since 2026-01-01-all-g1")
+    with_order(desk, tops=["bags", "unknown", "shoes"])
+    assert desk.plan().kind == "again"
+
+
+def test_a_run_keeps_the_order_it_was_planned_with(desk: Desk) -> None:
+    with_order(desk, tops=["bags"])
+    plan = desk.lake.manifest(desk.plan().plan.run_id).plan
+    (desk.root / "order.json").unlink()
+    kept, plain = planned_taxonomy(desk.settings, plan), load_taxonomy()
+    assert kept.targets["tops"] == ("bags", *(t for t in plain.targets["tops"] if t != "bags"))
+    assert kept.targets["shoes"] == plain.targets["shoes"]
+    assert (kept.slot_order, kept.fingerprint) == (plan.inputs.slot_order, plain.fingerprint)
+    with pytest.raises(SettingsError, match=r"lists\.slot_order: .*order\.json: cannot be read"):
+        desk.plan()
 
 
 def test_a_run_keeps_the_rules_it_was_planned_with(desk: Desk) -> None:
