@@ -357,7 +357,7 @@ def run_tasks(
     from jobs.complements.job import limits_of
     from jobs.complements.tasks import allowed, deal
     from jobs.complements.worker import Spec, run_share
-    from jobs.complements.write import read_report
+    from jobs.complements.write import read_reports
     from schemas.rules import EMPTY
 
     plan, lists = ctx.manifest.plan, ctx.settings.lists
@@ -374,13 +374,12 @@ def run_tasks(
     write.ROW_GROUP = 50  # small row groups, so that a key's rows lie apart
     shares = deal(tasks, ctx.settings.spark.partitions or 1)
     try:
-        reports = [run_share(spec, share).to_pylist() for share in shares]
+        reports = [run_share(spec, share) for share in shares]
     finally:
         faiss.omp_set_num_threads(before)
         write.ROW_GROUP = rows
         gallery.drop(ctx.lake, plan.run_id)
-    files, figures = read_report((r["file"], r["figures"]) for rows in reports for r in rows)
-    return Made(ctx, files, figures)
+    return Made(ctx, *read_reports(reports))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from jobs import errors
 from jobs.complements.emit import Figures
-from jobs.complements.worker import Shares, Spec, work
-from jobs.complements.write import REPORT, DataFile, read_report
+from jobs.complements.worker import Shares, Spec, run_share
+from jobs.complements.write import DataFile, read_reports
 from jobs.errors import MedalError
 
 if TYPE_CHECKING:
@@ -25,15 +25,14 @@ def search_and_write(
     spark: SparkSession, spec: Spec, shares: Shares, log: Callable[[str], None], first_done: Callable[[], None]
 ) -> tuple[list[DataFile], Figures]:
     """All tasks of a run: the files that hold its rows, and figures. `first_done` is called once a share is done."""
-    from pyspark.errors import PythonException
-    from pyspark.sql.pandas.types import from_arrow_schema
+    from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 
-    numbers = spark.range(0, len(shares), 1, max(1, len(shares)))
-    reports = numbers.mapInArrow(lambda batches: work(spec, shares, iter(batches)), from_arrow_schema(REPORT))
+    # Not a DataFrame: for a row or two a task, planning and compiling a query would take seconds.
+    numbers = spark.sparkContext.parallelize(range(len(shares)), max(1, len(shares)))
     try:
         with progress(spark, shares, log, first_done):
-            return read_report((row["file"], row["figures"]) for row in reports.collect())
-    except PythonException as e:
+            return read_reports(numbers.map(lambda share: run_share(spec, shares[share])).collect())
+    except Py4JJavaError as e:
         raise _told(e) or e from e
 
 

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from jobs.complements import emit
 from jobs.complements.emit import Figures, Near, Rows, Slot
@@ -60,15 +59,8 @@ class Spec:
         return Slot(source, target, at, self.model_version, self.written)
 
 
-def work(spec: Spec, shares: Shares, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """For `mapInArrow`: batches of one column, numbers of shares; gives batches of `write.REPORT`."""
-    for batch in batches:
-        for share in batch.column(0).to_pylist():
-            yield run_share(spec, shares[share])
-
-
-def run_share(spec: Spec, tasks: Sequence[AnyTask]) -> pa.RecordBatch:
-    """Do tasks and write what they give; a batch of `write.REPORT`."""
+def run_share(spec: Spec, tasks: Sequence[AnyTask]) -> str:
+    """Do the tasks of a share and write what they give; returns a `write.report`."""
     figures, writer = Figures(), Writer(lake_of(spec), spec.model_version)
     try:
         for task in tasks:

@@ -147,25 +147,15 @@ def _folder(**values: str) -> str:
     return "/".join(f"{name}={re.sub(r'[^A-Za-z0-9._-]', '_', value)}" for name, value in values.items())
 
 
-# What a Spark task gives back: a row a file, and one with its figures.
-REPORT = pa.schema([("file", pa.string()), ("figures", pa.string())])
-
-
-def report(files: Sequence[DataFile], figures: Figures) -> pa.RecordBatch:
+def report(files: Sequence[DataFile], figures: Figures) -> str:
     """What a task did, for the driver."""
-    wrote: list[str | None] = [json.dumps(asdict(f)) for f in files]
-    did = [None] * len(wrote) + [json.dumps(asdict(figures))]
-    columns = [pa.array(c, pa.string()) for c in ([*wrote, None], did)]
-    return pa.RecordBatch.from_arrays(columns, schema=REPORT)
+    return json.dumps({"files": [asdict(f) for f in files], "figures": asdict(figures)})
 
 
-def read_report(rows: Iterable[tuple[str | None, str | None]]) -> tuple[list[DataFile], Figures]:
+def read_reports(reports: Iterable[str]) -> tuple[list[DataFile], Figures]:
     """Files and figures of all tasks together."""
     files, figures = [], Figures()
-    for file, did in rows:
-        if file is not None:
-            about = json.loads(file)
-            files.append(DataFile(**{**about, "content": Digest(**about["content"])}))
-        if did is not None:
-            figures.add(Figures(**json.loads(did)))
+    for said in map(json.loads, reports):
+        files += [DataFile(**{**f, "content": Digest(**f["content"])}) for f in said["files"]]
+        figures.add(Figures(**said["figures"]))
     return files, figures
