@@ -51,8 +51,9 @@ def explain(r: Resolved, decision: Decision, settings: Settings, lake: Lake) -> 
     yield from lines
     if choice.kind is not None:
         yield (
-            f"search: {choice.name}, {choice.why}; fewer scores than these where a category has an index, lists that an "
-            "exact search may give otherwise, and the next exact night makes them all anew"
+            f"search: {choice.name}, {choice.why}; fewer scores than these where a category has an index. Such lists "
+            "are outside the promise that an incremental night gives what a full one does, and the next exact night "
+            "makes them all anew"
         )
     yield from _finished(r, plan.run_date, len(rows))
 

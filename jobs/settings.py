@@ -186,7 +186,6 @@ class Settings(BaseSettings):
             "fallback": self.lists.fallback,
             "caps": [self.lists.per_brand, self.lists.per_look, self.lists.look],
             "search": self.lists.search_stamp(),
-            "caps": [self.lists.fallback, self.lists.per_brand, self.lists.per_look, self.lists.look],
             "gate": self.gate.model_dump(mode="json"),
             "retry_days": self.embed.retry_days,
             "max_rejected_share": self.catalog.max_rejected_share,

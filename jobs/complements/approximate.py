@@ -2,8 +2,8 @@
 
 What the index misses is missing from the lists; how much that is, the gate measures every night (docs/gate.md). Every
 proposal is scored by the exact rule, so scores, order and parts are those of an exact search of what was proposed.
-Built anew in each worker from the same rows in the same order, by one thread from a fixed seed: on one kind of processor
-the same inputs give the same lists.
+Built anew in each worker from the same rows in the same order, by one thread from a fixed seed: on one kind of
+processor the same inputs give the same lists.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from jobs.complements import search
 from jobs.complements.engine import Kind
-from jobs.complements.score import INT32_MIN, Float32, Int64
+from jobs.complements.score import INT32_MIN, Bools, Float32, Int64
 from jobs.complements.search import Base, Neighbours, Queries
 
 Index = Any  # faiss.Index; its stubs know half of it
@@ -51,9 +51,7 @@ def build(base: Base, kind: Kind) -> Index:
         return file
 
 
-def neighbours(
-    queries: Queries, base: Base, depth: int, index: Index, kind: Kind, effort: float = 1.0
-) -> Neighbours:
+def neighbours(queries: Queries, base: Base, depth: int, index: Index, kind: Kind, effort: float = 1.0) -> Neighbours:
     """As `search.neighbours`, of what the index finds; the horizon is the score of the first that was cut off.
 
     A query for which the index finds fewer than the list needs (cells run empty, the page's own group fills them) is
@@ -65,7 +63,7 @@ def neighbours(
     t0 = time.perf_counter()
     value, rows = _ask(index, kind, queries.q.astype(np.float32), m, effort)
     t1 = time.perf_counter()
-    short = (rows < 0).any(axis=1)
+    short: Bools = np.any(rows < 0, axis=1)
     found = search.ranked(queries, base, depth, value, np.where(short[:, None], 0, rows))
     # `ranked` calls what lies beyond its proposals undecided. Here they are all there is, where they fill a list.
     found = search.exactly(replace(found, exact=short | (found.horizon == INT32_MIN)), queries, base)

@@ -139,7 +139,8 @@ def stage_key(
     """sha256 over everything that decides the lists: equal key, equal content."""
     plan, lists = ctx.manifest.plan, ctx.settings.lists
     h = hashlib.sha256(search_key_of(plan.inputs.model_version, ctx.taxonomy, lists, masks, choice).encode())
-    about: list[object] = [list(plan.categories), asdict(limits_of(ctx)), rule_key(rules, plan.run_date), ctx.taxonomy.slot_order]
+    about: list[object] = [list(plan.categories), asdict(limits_of(ctx)), rule_key(rules, plan.run_date)]
+    about.append(ctx.taxonomy.slot_order)
     about += [lists.exact_pairs] if choice.kind else []  # more of them might have made exact lists
     h.update(json.dumps(about).encode())
     for category, g in all_.items():
@@ -221,7 +222,8 @@ def earlier_pages(lake: Lake, plan: RunPlan, search_key: str) -> tuple[Manifest 
     if b"search_key" not in stamp:
         return None, None, f"{base.plan.run_id} left no record of its pages"
     if stamp[b"search_key"].decode() != search_key:
-        return None, None, f"masks, taxonomy, the kind of search, lists.depth or lists.fallback changed since {base.plan.run_id}"
+        what = "masks, taxonomy, the kind of search, lists.depth or lists.fallback"
+        return None, None, f"{what} changed since {base.plan.run_id}"
     return base, before, ""
 
 

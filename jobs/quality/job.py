@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from jobs.lake import Lake
 from jobs.quality.aggregates import Frame, catalog_accounts, catalog_products, vector_rows, vector_spread
 from jobs.quality.gate import FrameSource, run_gate
 from jobs.quality.lists import list_frames
+from jobs.quality.recall import exact_frame, overall, recall_frame
 from jobs.quality.suites import gate_values, load_suites
 from jobs.quality.verdict import Verdict
 from jobs.runs import StageResult
@@ -37,7 +39,7 @@ def run(ctx: StageContext) -> StageResult:
     run_id = ctx.manifest.plan.run_id
     if not ctx.manifest.done("complements"):
         raise DataError(f"{run_id}: no lists yet; run `medal complements --run-id {run_id}` first")
-    verdict, coverage = judge(ctx)
+    verdict, figures = judge(ctx)
     ctx.lake.log(
         "quality_results",
         [
@@ -61,16 +63,24 @@ def run(ctx: StageContext) -> StageResult:
             "critical_failed": len(verdict.failed),
             "warnings": len(verdict.warnings),
             "crashed": len(verdict.crashed),
-            "coverage": coverage,
+            **figures,
         },
-        note=verdict.line(),
+        note=f"{verdict.line()}; {_search_told(figures)}",
     )
 
 
-def judge(ctx: StageContext) -> tuple[Verdict, float]:
-    """The verdict on a run, Data Docs written beside its manifest, and the coverage over all its lists."""
+def _search_told(figures: Mapping[str, float]) -> str:
+    if "recall" not in figures:
+        return "exact search, so no recall to measure"
+    told = f"recall {figures['recall']:.3f} of approximate search on {figures['recall_lists']:,.0f} lists"
+    return f"{told}, {figures['recall_lowest']:.3f} in the worst target category"
+
+
+def judge(ctx: StageContext) -> tuple[Verdict, dict[str, float]]:
+    """The verdict on a run, Data Docs written beside its manifest, and figures: the coverage over all its lists, and
+    where they come from approximate search their recall."""
     active = active_products(ctx)
-    lists = cache(lambda: _lists(ctx, active))
+    lists, recall = cache(lambda: _lists(ctx, active)), cache(lambda: _recall(ctx, active))
     frames: dict[str, FrameSource] = {
         "products": lambda: catalog_products(active),
         "accounts": lambda: catalog_accounts(active, ctx.manifest.plan.counts, _rejected_logged(ctx)),
@@ -78,6 +88,7 @@ def judge(ctx: StageContext) -> tuple[Verdict, float]:
         "spread": lambda: vector_spread(active, _images(ctx, active), _duplicate_keys(ctx)),
         "lists": lambda: lists()[0],
         "categories": lambda: lists()[1],
+        "recall": recall,
     }
     checks = load_suites(ctx.settings.gate.suites_dir)
     values = gate_values(ctx.settings, ctx.taxonomy)
@@ -89,11 +100,14 @@ def judge(ctx: StageContext) -> tuple[Verdict, float]:
         verdict = replace(verdict, docs=f"{ctx.lake.run_uri(run_id)}/data_docs/index.html")
     else:
         verdict = run_gate(checks, frames, values, Path(ctx.lake.run_uri(run_id)) / "data_docs")
-    try:
-        coverage = float(lists()[0].data["coverage"].iloc[0])
-    except Exception:  # the gate has it as a crashed check already
-        coverage = 0.0
-    return verdict, coverage
+    figures = {"coverage": 0.0}
+    with suppress(Exception):  # the gate has it as a crashed check already
+        figures["coverage"] = float(lists()[0].data["coverage"].iloc[0])
+    if _approximate(ctx):
+        with suppress(Exception):
+            names = ("recall", "recall_lowest", "recall_lists")
+            figures |= dict(zip(names, overall(recall()), strict=True))
+    return verdict, figures
 
 
 def verdict_file(run_id: str) -> str:
@@ -122,6 +136,28 @@ def _lists(ctx: StageContext, active: pa.Table) -> tuple[Frame, Frame]:
         weights=_teacher(ctx).weights,
         k=ctx.settings.lists.k,
     )
+
+
+def _approximate(ctx: StageContext) -> bool:
+    """Do tonight's lists come from approximate search?"""
+    return bool(ctx.manifest.stages["complements"].counts.get("approximate", 0))
+
+
+def _recall(ctx: StageContext, active: pa.Table) -> Frame:
+    plan, settings = ctx.manifest.plan, ctx.settings
+    if not _approximate(ctx):
+        return exact_frame()
+    version, columns = ctx.manifest.version("candidates"), ["item_id", "target_category", "neighbour_ids"]
+
+    def neighbours(category: str, pages: list[str]) -> pa.Table:
+        rows = [("model_version", "=", plan.inputs.model_version), ("source_category", "=", category),
+                ("item_id", "in", pages)]  # fmt: skip
+        return read_live(ctx.lake, "candidates", version, columns=columns, filters=rows)
+
+    return recall_frame(
+        active, neighbours, categories=plan.categories, taxonomy=ctx.taxonomy, weights=_teacher(ctx).weights,
+        k=settings.lists.k, pages=settings.gate.recall_pages, seed=plan.run_date,
+    )  # fmt: skip
 
 
 def lists_of(ctx: StageContext) -> Callable[[str], pa.Table]:

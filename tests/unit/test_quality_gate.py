@@ -16,6 +16,7 @@ import pytest
 from jobs.quality.aggregates import Frame, catalog_accounts, catalog_products, vector_rows, vector_spread
 from jobs.quality.gate import FrameSource, run_gate
 from jobs.quality.lists import list_frames
+from jobs.quality.recall import exact_frame
 from jobs.quality.suites import Check, gate_values, load_suites
 from jobs.quality.verdict import Verdict
 from jobs.settings import Settings
@@ -42,6 +43,7 @@ def frames_of(products: Rows, lists: Rows, **counts: int) -> dict[str, FrameSour
         "spread": lambda: vector_spread(active),
         "lists": lambda: both()[0],
         "categories": lambda: both()[1],
+        "recall": exact_frame,
     }
 
 
@@ -65,7 +67,7 @@ def test_a_clean_night_passes_every_check_and_leaves_data_docs(tmp_path: Path) -
     assert not verdict.blocked
     assert verdict.docs == str(tmp_path / "docs" / "index.html")
     assert (tmp_path / "docs" / "index.html").is_file()
-    assert len(list((tmp_path / "docs" / "validations").rglob("*.html"))) == 6  # a page a suite and frame
+    assert len(list((tmp_path / "docs" / "validations").rglob("*.html"))) == 7  # a page a suite and frame
 
 
 # --- planted faults ---------------------------------------------------------------------------------------------
