@@ -70,6 +70,12 @@ class ListSettings(_Section):
     """Inner product of two vectors from which products look alike."""
     slot_order: Path | None = None
     """An order of the target categories, from `medal slot-order`; none means the taxonomy's."""
+    explore: float = Field(0.0, ge=0.0, le=0.5)
+    """Share of a list's places for products that are new, by lot; 0: none."""
+    explore_days: int = Field(14, ge=1, le=365)
+    """Days from the night that first gave a product a vector in which it is new."""
+    explore_seed: int = Field(0, ge=0)
+    """Another one draws other lots."""
     full_from_share: float = Field(0.3, ge=0.0, le=1.0)
     """A night with a larger share of new or changed products makes all lists anew."""
     compact_nights: int = Field(6, ge=0)
@@ -186,6 +192,7 @@ class Settings(BaseSettings):
             "fallback": self.lists.fallback,
             "caps": [self.lists.per_brand, self.lists.per_look, self.lists.look],
             "search": self.lists.search_stamp(),
+            "explore": [self.lists.explore, self.lists.explore_days, self.lists.explore_seed],
             "gate": self.gate.model_dump(mode="json"),
             "retry_days": self.embed.retry_days,
             "max_rejected_share": self.catalog.max_rejected_share,

@@ -32,6 +32,7 @@ class Figures:
     by_group: int = 0  # filled lists by the level that asked, where it was not the product itself
     by_product_type: int = 0
     by_category: int = 0
+    explored: int = 0  # entries that are new products, drawn by lot
     pins_dropped: int = 0  # pinned or listed items that may not stand there, by pages (docs/rules.md says why)
     pairs: int = 0  # vector pairs compared
     inserted: int = 0  # new targets that entered known neighbours
@@ -109,6 +110,7 @@ def count(figures: Figures, lists: Lists, level: npt.NDArray[np.int8]) -> None:
     figures.no_target += int((~filled & (level >= 0)).sum())
     figures.entries += int(lists.size.sum())
     figures.able += int(lists.feasible.sum())
+    figures.explored += int((lists.reason == REASONS.index("explore")).sum())
     figures.refilled += int(lists.refilled.sum())
     figures.by_group += int((filled & (level == 1)).sum())
     figures.by_product_type += int((filled & (level == 2)).sum())

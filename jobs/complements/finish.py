@@ -6,10 +6,13 @@ In this order, whatever comes first winning:
     own list    a merchandiser's list for the page
     pins        at their positions
     the model   by (-(score + boost), item_id): filters, one a group, caps on brands and on looks, cut at k
+    exploration of these places a share to new products, by lot; filters, groups and caps as for the model
 
 The model's part uses what lies above the horizon: an unlisted target scores at most the horizon, a boosted one was
 scored on its own (`with_boosted`), and a bury only lowers. So what stands above it is what a search of all targets
 with the filters first would have given; where that does not fill the list, that search is made (`refill`).
+New products are drawn from all that may stand on the page, wherever they score, once the model's part before them is
+certain; their scores are worked out on their own.
 """
 
 from __future__ import annotations
@@ -19,12 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jobs.complements.compiled import compiled
-from jobs.complements.hashing import Int8
+from jobs.complements.hashing import Int8, UInt64
 from jobs.complements.score import (
     INT32_MIN,
     Bools,
-    Float32,
     Float64,
     Int32,
     Int64,
@@ -35,14 +36,15 @@ from jobs.complements.score import (
     score_of_key,
 )
 from jobs.complements.search import NONE, Base, Neighbours, Queries
+from jobs.complements.select import REASONS, SCORED, select
 
 if TYPE_CHECKING:
     from jobs.rules.compile import Effects
 
-# Why an item stands in a list: its number, and whether it carries a score.
-REASONS = ("model", "pin", "list", "boost", "bury")
-_PIN, _OWN, _BOOST, _BURY = 1, 2, 3, 4
-SCORED = np.array([1, 0, 0, 1, 1], dtype=np.int8)
+__all__ = ["REASONS", "SCORED", "Explore", "Known", "Limits", "Lists", "Shelf", "choose", "feasible", "finish", "known",
+           "no_lists", "refill"]  # fmt: skip
+
+_EXPLORE = REASONS.index("explore")
 _REFILL_CELLS = 1 << 22  # scores held at once when lists are searched again: 32 MiB
 
 
@@ -73,11 +75,26 @@ class Limits:
     per_brand: int = 0
     per_look: int = 0
     look: float = 0.95  # inner product from which two products look alike
+    explore: float = 0.0  # share of the places that is for new products
+    explore_seed: int = 0
 
     @property
     def look_units(self) -> float:
         """`look` in units of S (both sides scaled by 2^20)."""
         return self.look * 2.0**40
+
+
+@dataclass(frozen=True)
+class Explore:
+    """New products that may be drawn into the lists of N pages (explore.py makes the words)."""
+
+    share: float  # of k
+    rows: Int64  # [M] of the gallery: possible targets, whatever their stock
+    words: UInt64  # [M] of the products
+    pages: UInt64  # [N] of the pages, with seed, run date and target category
+
+    def take(self, at: Int64) -> Explore:
+        return replace(self, pages=self.pages[at])
 
 
 @dataclass(frozen=True)
@@ -127,10 +144,13 @@ def feasible(group: Int64, base: Base, k: int) -> Int32:
     return np.minimum(k, others).astype(np.int32)
 
 
-def finish(have: Known, queries: Queries, shelf: Shelf, limits: Limits, effects: Effects | None = None) -> Lists:
+def finish(
+    have: Known, queries: Queries, shelf: Shelf, limits: Limits, effects: Effects | None = None,
+    explore: Explore | None = None,
+) -> Lists:  # fmt: skip
     """The finished lists of N pages: from what is known, and where that does not do, from all possible targets."""
     if effects is None or not (effects.boost != 0).any():
-        return refill(choose(have, queries.group, shelf, limits, effects), queries, shelf, limits, effects)
+        return _made(have, queries, shelf, limits, effects, explore)
     lifted = int((effects.boost[:, shelf.base.rows] > 0).any(axis=0).sum())
     step = max(1, _REFILL_CELLS // (lifted + have.keys.shape[1] + 1))
     parts = []
@@ -138,29 +158,43 @@ def finish(have: Known, queries: Queries, shelf: Shelf, limits: Limits, effects:
         at = np.arange(a, min(len(queries), a + step))
         some, own = queries.take(at), taken(effects, at)
         moved = adjusted(with_boosted(have.take(at), some, shelf, own), own)
-        parts.append(refill(choose(moved, some.group, shelf, limits, own), some, shelf, limits, own))
+        parts.append(_made(moved, some, shelf, limits, own, None if explore is None else explore.take(at)))
     return Lists(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Lists)))
 
 
-def choose(have: Known, group: Int64, shelf: Shelf, limits: Limits, effects: Effects | None) -> Lists:
-    """The lists as far as the horizon allows; `certain` tells where that is all."""
+def _made(
+    have: Known, queries: Queries, shelf: Shelf, limits: Limits, effects: Effects | None, explore: Explore | None
+) -> Lists:
+    lists = choose(have, queries.group, shelf, limits, effects, explore)
+    if explore is not None:
+        lists = _with_scores(lists, queries, shelf)
+    return refill(lists, queries, shelf, limits, effects, explore)
+
+
+def choose(
+    have: Known, group: Int64, shelf: Shelf, limits: Limits, effects: Effects | None, explore: Explore | None = None
+) -> Lists:
+    """The lists as far as the horizon allows; `certain` tells where that is all. Those drawn have no scores yet."""
     n, k = len(group), limits.k
     able = feasible(group, shelf.base, k)
-    rows, at, reason, size, certain = _choose(
+    rows, at, reason, size, certain = select(
         have.keys, have.horizon, group, able, shelf.group, shelf.in_stock, shelf.brand, shelf.price,
         shelf.base.scaled, shelf.base_row, limits.k, limits.per_brand, limits.per_look, limits.look_units,
-        *_arrays(effects, n),
+        *_arrays(effects, n), *_lots(explore),
     )  # fmt: skip
     there, pick = at >= 0, np.maximum(at, 0)
     if have.keys.shape[1] == 0:
-        score = visual = np.zeros((n, k), dtype=np.int32)
+        score, visual = np.zeros((n, k), dtype=np.int32), np.zeros((n, k), dtype=np.int32)
     else:
         score = np.where(there, np.take_along_axis(have.score, pick, axis=1), 0).astype(np.int32)
         visual = np.where(there, np.take_along_axis(have.visual, pick, axis=1), 0).astype(np.int32)
     return Lists(rows, score, visual, reason, size, able, certain, np.zeros(n, dtype=np.bool_))
 
 
-def refill(lists: Lists, queries: Queries, shelf: Shelf, limits: Limits, effects: Effects | None = None) -> Lists:
+def refill(
+    lists: Lists, queries: Queries, shelf: Shelf, limits: Limits, effects: Effects | None = None,
+    explore: Explore | None = None,
+) -> Lists:  # fmt: skip
     """The same lists with the uncertain ones made from all possible targets, filters before selection, all exact."""
     which = np.flatnonzero(~lists.certain)
     if not len(which):
@@ -170,11 +204,13 @@ def refill(lists: Lists, queries: Queries, shelf: Shelf, limits: Limits, effects
     for a in range(0, len(which), step):
         at = which[a : a + step]
         some, own = queries.take(at), None if effects is None else taken(effects, at)
+        lots = None if explore is None else explore.take(at)
         # The best of all targets will do for most; what then is still open looks at every one.
-        new = choose(everything(some, shelf.base, own, 16 * limits.k), some.group, shelf, limits, own)
+        new = choose(everything(some, shelf.base, own, 16 * limits.k), some.group, shelf, limits, own, lots)
         if (open_ := np.flatnonzero(~new.certain)).size:
             rest, theirs = some.take(open_), None if own is None else taken(own, open_)
-            last = choose(everything(rest, shelf.base, theirs, len(shelf.base)), rest.group, shelf, limits, theirs)
+            every = everything(rest, shelf.base, theirs, len(shelf.base))
+            last = choose(every, rest.group, shelf, limits, theirs, None if lots is None else lots.take(open_))
             for f in ("rows", "reason", "size"):
                 getattr(new, f)[open_] = getattr(last, f)
         for f in ("rows", "reason", "size"):
@@ -262,6 +298,28 @@ def _parts(queries: Queries, shelf: Shelf, lists: Lists) -> tuple[Int32, Int32]:
     return np.where(there, score, 0).astype(np.int32), np.where(there, visual, 0).astype(np.int32)
 
 
+def _with_scores(lists: Lists, queries: Queries, shelf: Shelf) -> Lists:
+    """The same lists, in place, with scores and visual parts of what was drawn."""
+    drawn = lists.reason == _EXPLORE
+    at = np.flatnonzero(drawn.any(axis=1))
+    if len(at):
+        some = drawn[at]
+        places = np.argsort(~some, axis=1, kind="stable")[:, : int(some.sum(axis=1).max())]
+        is_ = np.take_along_axis(some, places, axis=1)
+        rows = np.where(is_, shelf.base_row[np.take_along_axis(lists.rows[at], places, axis=1)], 0)
+        score, visual = rescore(queries.q[at], shelf.base.scaled, rows)
+        for into, new in ((lists.score, score), (lists.visual, visual)):
+            into[at[:, None], places] = np.where(is_, new, into[at[:, None], places])
+    return lists
+
+
+def _lots(explore: Explore | None) -> tuple[Any, ...]:
+    if explore is None:
+        none = np.zeros(0, dtype=np.uint64)
+        return 0.0, np.zeros(0, dtype=np.int64), none, none
+    return explore.share, explore.rows, explore.words, explore.pages
+
+
 def _arrays(effects: Effects | None, n: int) -> tuple[Any, ...]:
     if effects is None:
         none = np.zeros((n, 0), dtype=np.int32)
@@ -271,98 +329,3 @@ def _arrays(effects: Effects | None, n: int) -> tuple[Any, ...]:
                 bound, bound, none, none, none, off, off)  # fmt: skip
     e = effects
     return True, e.klass, e.allowed, e.boost, e.low, e.high, e.pin_row, e.pin_at, e.own_row, e.own, e.fill
-
-
-@compiled()
-def _choose(
-    keys: Int64, horizon: Int32, page_group: Int64, able: Int32, group: Int64, stock: Bools, brand: Int32,
-    price: Float64, scaled: Float32, base_row: Int64, k: int, per_brand: int, per_look: int, look: float,
-    ruled: bool, klass: Int32, allowed: Bools, boost: Int32, low: Float64, high: Float64, pin_row: Int32,
-    pin_at: Int32, own_row: Int32, own: Bools, fill: Bools,
-) -> tuple[Int64, Int32, Int8, Int32, Bools]:  # fmt: skip
-    """Page after page, position after position. `at`: a chosen entry's place among the keys, -1 for pins and lists."""
-    n, depth = keys.shape
-    rows = np.full((n, k), -1, dtype=np.int64)
-    at = np.full((n, k), -1, dtype=np.int32)
-    reason = np.zeros((n, k), dtype=np.int8)
-    size = np.zeros(n, dtype=np.int32)
-    certain = np.zeros(n, dtype=np.bool_)
-    for i in range(n):
-        filled, open_ = 0, True
-        if ruled:
-            if own[i]:
-                for j in range(own_row.shape[1]):
-                    if own_row[i, j] < 0 or filled == k:
-                        break
-                    rows[i, filled], reason[i, filled] = own_row[i, j], _OWN
-                    filled += 1
-                open_ = fill[i]
-            if open_:
-                for j in range(pin_row.shape[1]):
-                    if pin_row[i, j] >= 0 and rows[i, pin_at[i, j]] < 0:
-                        rows[i, pin_at[i, j]], reason[i, pin_at[i, j]] = pin_row[i, j], _PIN
-                        filled += 1
-        placed = 0  # first position that may be free
-        decided = not open_ or filled == k
-        j = 0
-        while not decided and j < depth:
-            key = keys[i, j]
-            if key == 0x7FFFFFFFFFFFFFFF:  # no target, or one that is possible no more
-                j += 1
-                continue
-            score = -(key >> 32)
-            if horizon[i] != -2147483648 and score <= horizon[i]:
-                break
-            r = key & 0xFFFFFFFF
-            j += 1
-            g = group[r]
-            if not stock[r] or g == page_group[i]:
-                continue
-            if ruled:
-                if not allowed[klass[i], r]:
-                    continue
-                bounded = low[i] > -np.inf or high[i] < np.inf
-                if bounded and not (price[r] >= low[i] and price[r] <= high[i]):  # nan fails
-                    continue
-            same_group, brands, looks = False, 0, 0
-            for p in range(k):
-                o = rows[i, p]
-                if o < 0:
-                    continue
-                if group[o] == g:
-                    same_group = True
-                    break
-                if per_brand > 0 and brand[r] >= 0 and brand[o] == brand[r]:
-                    brands += 1
-                if per_look > 0 and base_row[o] >= 0:
-                    dot = 0.0
-                    for d in range(scaled.shape[1]):
-                        dot += np.float64(scaled[base_row[o], d]) * np.float64(scaled[base_row[r], d])
-                    if dot >= look:
-                        looks += 1
-            if same_group or (per_brand > 0 and brands >= per_brand) or (per_look > 0 and looks >= per_look):
-                continue
-            while rows[i, placed] >= 0:
-                placed += 1
-            rows[i, placed], at[i, placed] = r, j - 1
-            if ruled:
-                b = boost[klass[i], r]
-                if b > 0:
-                    reason[i, placed] = _BOOST
-                elif b < 0:
-                    reason[i, placed] = _BURY
-            filled += 1
-            decided = filled == k
-        if not decided:
-            # All that is possible was looked at, or no group is left that could stand here.
-            decided = horizon[i] == -2147483648 or (not ruled and filled >= able[i])
-        # Pins beyond what there is to fill move up: a list has no holes.
-        end = 0
-        for p in range(k):
-            if rows[i, p] >= 0:
-                if end < p:
-                    rows[i, end], at[i, end], reason[i, end] = rows[i, p], at[i, p], reason[i, p]
-                    rows[i, p], at[i, p], reason[i, p] = -1, -1, 0
-                end += 1
-        size[i], certain[i] = end, decided
-    return rows, at, reason, size, certain

@@ -32,7 +32,7 @@ FOLDER = "gallery"
 # mean score over all of the category's pages.
 LEVELS = ("product", "group", "product_type", "category")
 NO_QUERY = -1
-_OPTIONAL = {"product_type": pa.string(), "brand": pa.string(), "price": pa.float64()}
+_OPTIONAL = {"product_type": pa.string(), "brand": pa.string(), "price": pa.float64(), "new": pa.bool_()}
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Gallery:
     brand: Int32  # [N] code over all categories; -1: none
     price: Float64  # [N] nan: none
     words: UInt64  # [N, 2] of the ids, for list_hash
+    new: Bools  # [N] may be drawn into lists (explore.py)
     fresh: Bools  # [N] pages to be searched in full
     arrived: Bools  # [N] possible targets that the lists of the other pages do not know yet
 
@@ -67,7 +68,7 @@ class Gallery:
 
 def galleries(products: pa.Table, taxonomy: Taxonomy, *, fallback: bool = True) -> dict[str, Gallery]:
     """Galleries of all categories from active products: item_id, category, department, group_id, in_stock, vector, and
-    where there are such columns product_type, brand, price. All pages are fresh.
+    where there are such columns product_type, brand, price, new. All pages are fresh.
 
     `fallback`: a product without a vector asks with a substitute.
     Raises DataError for a vector of another length, or one that is not finite or far from unit.
@@ -83,6 +84,7 @@ def galleries(products: pa.Table, taxonomy: Taxonomy, *, fallback: bool = True) 
     group = p["group_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     brand, kind_of = _codes(p["brand"]), _codes(p["product_type"])
     price = p["price"].to_numpy().astype(np.float64)
+    new = pc.fill_null(p["new"], False).to_numpy().astype(np.bool_)
     has = p["vector"].is_valid().to_numpy().astype(np.bool_)
     lengths = pc.list_value_length(p["vector"].drop_null())
     if len(lengths) and pc.any(pc.not_equal(lengths, EMBEDDING_DIM)).as_py():
@@ -104,7 +106,7 @@ def galleries(products: pa.Table, taxonomy: Taxonomy, *, fallback: bool = True) 
         ids = p["item_id"].take(pa.array(at)).combine_chunks()
         out[category] = Gallery(
             ids, own, has[at], level, department[at], group[at], in_stock[at], brand[at], price[at],
-            id_words(ids.to_pylist()), np.ones(len(at), np.bool_), np.zeros(len(at), np.bool_),
+            id_words(ids.to_pylist()), new[at], np.ones(len(at), np.bool_), np.zeros(len(at), np.bool_),
         )  # fmt: skip
     return out
 

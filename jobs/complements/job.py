@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from jobs.complements import changes, commit, gallery
 from jobs.complements.engine import Choice, choices, night_pairs, priced
+from jobs.complements.explore import exploring
 from jobs.complements.finish import Limits
 from jobs.complements.gallery import Gallery
 from jobs.complements.score import Float32, check_weights
@@ -49,7 +50,7 @@ def run(ctx: StageContext) -> StageResult:
     from jobs.rules.files import rules_of
     from medal_model.export import TeacherError, read_header
 
-    products = active_products(ctx)
+    products = exploring(ctx, active_products(ctx))
     try:
         header = read_header(Path(ctx.manifest.plan.teacher_dir))
     except TeacherError as e:
@@ -129,7 +130,7 @@ def make_lists(ctx: StageContext, products: pa.Table, weights: Weights, rules: R
 
 def limits_of(ctx: StageContext) -> Limits:
     lists = ctx.settings.lists
-    return Limits(lists.k, lists.per_brand, lists.per_look, lists.look)
+    return Limits(lists.k, lists.per_brand, lists.per_look, lists.look, lists.explore, lists.explore_seed)
 
 
 def stage_key(
@@ -150,6 +151,8 @@ def stage_key(
             h.update(a.tobytes())
         if lists.per_brand:
             h.update(g.brand.tobytes())
+        if lists.explore:
+            h.update(g.new.tobytes())
     read = sorted(columns_read(rules, plan.run_date) & set(products.column_names))
     if read:
         rows = products.select(["item_id", *read]).sort_by("item_id")

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from jobs.complements import emit
 from jobs.complements.compiled import compiled
 from jobs.complements.emit import Figures, Near, Rows
+from jobs.complements.explore import explore_of
 from jobs.complements.finish import Known, finish
 from jobs.complements.gallery import LEVELS, Gallery
 from jobs.complements.generations import KEY, live
@@ -117,7 +118,8 @@ def _department(
         figures.rescore_s += found.rescore_s
     t2 = time.perf_counter()
     effects = effects_of(spec, slot.source, slot.target, pages, figures)
-    finished = finish(have, queries, target.shelf(base), spec.limits, effects)
+    explore = explore_of(spec.limits, spec.run_date, source, pages, target, slot.target, base)
+    finished = finish(have, queries, target.shelf(base), spec.limits, effects, explore)
     emit.count(figures, finished, source.level[pages])
     hashed = emit.lanes(finished, target)
     other = lists.differ(pages, slot, finished.size, finished.feasible, source.level[pages], hashed)

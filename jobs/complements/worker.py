@@ -13,6 +13,7 @@ import numpy as np
 from jobs.complements import emit
 from jobs.complements.emit import Figures, Near, Rows, Slot
 from jobs.complements.engine import Approximate, Kind
+from jobs.complements.explore import explore_of
 from jobs.complements.finish import Limits, Lists, Shelf, finish, known, no_lists
 from jobs.complements.gallery import Gallery, open_gallery, open_products
 from jobs.complements.score import Bools, Float32, Int64, scaled_queries
@@ -115,7 +116,9 @@ def search_pages(
     found = _neighbours(spec, task, queries, shelf.base, figures)
     t0 = time.perf_counter()
     effects = effects_of(spec, task.source, task.target, pages, figures)
-    lists = finish(known(found, shelf.base), queries, shelf, spec.limits, effects)
+    target = gallery_of(spec, task.target)
+    explore = explore_of(spec.limits, spec.run_date, source, pages, target, task.target, shelf.base)
+    lists = finish(known(found, shelf.base), queries, shelf, spec.limits, effects, explore)
     figures.finish_s += time.perf_counter() - t0
     figures.search_s += found.search_s
     figures.rescore_s += found.rescore_s

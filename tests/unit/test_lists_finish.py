@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lists_world import draw_weights, shelf_of, unit
 
-from jobs.complements.finish import REASONS, Limits, Shelf, choose, finish, known, no_lists, refill
+from jobs.complements.finish import REASONS, Explore, Limits, Shelf, choose, finish, known, no_lists, refill
 from jobs.complements.score import INT32_MIN, order_keys, rescore, scaled_base, scaled_queries
 from jobs.complements.search import NONE, Base, Neighbours, Queries, exact_top, neighbours, visual_of
 from jobs.rules.compile import Effects
@@ -162,7 +162,22 @@ def effects_for(w: World, seed: int, k: int) -> Effects:
     return Effects(klass, allowed, boost, low, high, pin_row, pin_at, own_row, own, fill, (), 0)
 
 
-def by_hand(w: World, i: int, limits: Limits, e: Effects | None) -> list[tuple[int, str]]:
+def mix(x: int) -> int:
+    """The finaliser of SplitMix64."""
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+    return x ^ (x >> 31)
+
+
+def explore_for(w: World, seed: int, share: float) -> Explore:
+    """A quarter of the possible targets is new, far and near, in stock or not."""
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.choice(w.base.rows, len(w.base) // 4, replace=False))
+    words, pages = (rng.integers(0, 2**64, n, dtype=np.uint64) for n in (len(rows), len(w.queries)))
+    return Explore(share, rows, words, pages)
+
+
+def by_hand(w: World, i: int, limits: Limits, e: Effects | None, x: Explore | None = None) -> list[tuple[int, str]]:
     """One page's list: (row, reason), by looking at every target."""
     k, shelf = limits.k, w.shelf
     places: list[tuple[int, str] | None] = [None] * k
@@ -175,10 +190,20 @@ def by_hand(w: World, i: int, limits: Limits, e: Effects | None) -> list[tuple[i
                 if r >= 0:
                     places[p] = (int(r), "pin")
         boost = e.boost[e.klass[i]] if e is not None else np.zeros(len(shelf.group), int)
-        for r in sorted(w.base.rows.tolist(), key=lambda r: (-(w.scores[i, r] + boost[r]), r)):
+        page, want, new = (0, 0, []) if x is None else (int(x.pages[i]), 0, x.rows.tolist())
+        if x is not None:
+            want = min(int(x.share * k + (mix((page + 1) % 2**64) >> 11) / 2**53), k - 1)
+            lot = dict(zip(new, (mix(page ^ int(word)) for word in x.words), strict=True))
+            new = sorted((r for r in new if boost[r] >= 0), key=lot.get)
+        by_score = sorted(w.base.rows.tolist(), key=lambda r: (-(w.scores[i, r] + boost[r]), r))
+        # the model but for the last places, the lots, the model again: (row, drawn, at most so many in all)
+        filled = sum(p is not None for p in places)
+        turns = [(r, False, max(k - want, filled)) for r in by_score] + [(r, True, -1) for r in new]
+        left = want
+        for r, lots, most in [*turns, *((r, False, k) for r in by_score)]:
             there = [p[0] for p in places if p is not None]
-            if len(there) == k:
-                break
+            if len(there) == k or (not lots and len(there) >= most) or (lots and left == 0):
+                continue
             able = shelf.in_stock[r] and shelf.group[r] != w.queries.group[i]
             able = able and shelf.group[r] not in [shelf.group[o] for o in there]
             if e is not None:
@@ -193,24 +218,45 @@ def by_hand(w: World, i: int, limits: Limits, e: Effects | None) -> list[tuple[i
                         >= limits.look * 2.0**40]  # fmt: skip
                 able = able and len(like) < limits.per_look
             if able:
-                places[places.index(None)] = (r, "boost" if boost[r] > 0 else "bury" if boost[r] < 0 else "model")
+                why = "boost" if boost[r] > 0 else "bury" if boost[r] < 0 else "model"
+                places[places.index(None)] = (r, "explore" if lots else why)
+                left -= lots
+        if want:
+            return spread([p for p in places if p is not None], page)
     return [p for p in places if p is not None]
+
+
+def spread(listed: list[tuple[int, str]], page: int) -> list[tuple[int, str]]:
+    """Those drawn at places drawn: a choice of those that pins and own lists leave, but for the first."""
+    free = [n for n, (_, why) in enumerate(listed) if why not in ("pin", "list")]
+    drawn, rest = ([listed[n] for n in free if (listed[n][1] == "explore") == d] for d in (True, False))
+    if not drawn or not rest:
+        return listed
+    out = list(listed)
+    for place, n in enumerate(free):
+        to_come = len(free) - place
+        lot = place > 0 and mix((page + 2 + to_come) % 2**64) % to_come < len(drawn)
+        out[n] = (drawn if lot else rest).pop(0)
+    return out
 
 
 @pytest.mark.parametrize("depth", [1, 4, 20, 200], ids=lambda d: f"depth {d}")
 @pytest.mark.parametrize("caps", [(0, 0), (2, 0), (0, 1), (1, 2)], ids=lambda c: f"brand {c[0]} look {c[1]}")
 @pytest.mark.parametrize("ruled", [False, True], ids=["plain", "ruled"])
+@pytest.mark.parametrize("share", [0, 0.3, 1.0], ids=["model alone", "explore", "explore much"])
 def test_lists_from_few_neighbours_are_those_of_looking_at_everything(
-    depth: int, caps: tuple[int, int], ruled: bool
+    depth: int, caps: tuple[int, int], ruled: bool, share: float
 ) -> None:
-    limits = Limits(5, *caps, look=0.8)
+    limits, seen = Limits(5, *caps, look=0.8), set()
     for seed in range(12):
         w = world(seed)
         e = effects_for(w, seed, limits.k) if ruled else None
+        x = explore_for(w, seed, share) if share else None
         found = neighbours(w.queries, w.base, depth, 50)
-        got = finish(known(found, w.base), w.queries, w.shelf, limits, e)
+        got = finish(known(found, w.base), w.queries, w.shelf, limits, e, x)
         for i in range(len(w.queries)):
-            want = by_hand(w, i, limits, e)
+            want = by_hand(w, i, limits, e, x)
+            seen |= {why for _, why in want}
             size = int(got.size[i])
             assert [(int(r), REASONS[c]) for r, c in zip(got.rows[i, :size], got.reason[i, :size], strict=True)] == want
             for n, (r, why) in enumerate(want):
@@ -218,6 +264,92 @@ def test_lists_from_few_neighbours_are_those_of_looking_at_everything(
                 assert got.score[i, n] == (w.scores[i, r] if scored else 0)
                 assert got.visual[i, n] == (w.visuals[i, r] if scored else 0)
         assert got.certain.all()
+    assert seen == {"model", *(["explore"] if share else []), *(["pin", "list", "boost", "bury"] if ruled else [])}
+
+
+def lists_of(w: World, limits: Limits, x: Explore | None, e: Effects | None = None) -> list[list[tuple[int, str]]]:
+    got = finish(known(neighbours(w.queries, w.base, 20, 50), w.base), w.queries, w.shelf, limits, e, x)
+    return [
+        [(int(r), REASONS[c]) for r, c in zip(rows[:n], why[:n], strict=True)]
+        for rows, why, n in zip(got.rows, got.reason, got.size, strict=True)
+    ]
+
+
+def alone(w: World, brand: Any) -> World:
+    """The same products, each a group of its own and in stock, none of it the pages'."""
+    n = len(w.shelf.group)
+    base = Base.of(w.base.rows, w.base.scaled, w.base.rows, np.ones(len(w.base), bool))
+    shelf = Shelf.of(base, np.arange(n), np.ones(n, bool), brand, w.shelf.price)
+    return World(Queries(w.queries.q, np.full(len(w.queries), n)), base, shelf, w.vectors, w.scores, w.visuals)
+
+
+def test_exploration_is_fair_and_leaves_the_best_where_they_are() -> None:
+    """Share of places in expectation; the model's best k - e keep their order, the first its place; each new product
+    that may stand there is drawn as often, at any place but the first as often."""
+    w, limits = world(3, pages=3000, targets=120, ties=False), Limits(6)
+    rng = np.random.default_rng(1)
+    w = alone(w, w.shelf.brand)
+    new = np.sort(rng.choice(w.base.rows, 12, replace=False))
+    words, pages = (rng.integers(0, 2**64, n, dtype=np.uint64) for n in (12, 3000))
+    plain, got = lists_of(w, limits, None), lists_of(w, limits, Explore(0.25, new, words, pages))
+    times, kept_of, places = dict.fromkeys(new.tolist(), 0), dict.fromkeys(w.base.rows.tolist(), 0), [0] * 6
+    for before, after in zip(plain, got, strict=True):
+        kept = [r for r, why in after if why == "model"]
+        assert kept == [r for r, _ in before][: len(kept)]
+        assert (len(after), after[0]) == (6, before[0])
+        for n, (r, why) in enumerate(after):
+            if why == "explore":
+                times[r], places[n] = times[r] + 1, places[n] + 1
+            else:
+                kept_of[r] += 1
+    drawn = sum(times.values())
+    assert drawn == pytest.approx(0.25 * 6 * 3000, rel=0.03)
+    assert places[0] == 0
+    assert all(p == pytest.approx(drawn / 5, rel=0.12) for p in places[1:]), places
+    # What the model lists by itself is in no lot there.
+    rates = [times[r] / (3000 - kept_of[r]) for r in times]
+    assert rates == pytest.approx([np.mean(rates)] * 12, rel=0.15)
+
+
+def test_a_lot_hangs_on_page_and_product_alone() -> None:
+    w, limits = world(5, pages=200), Limits(5)
+    x = explore_for(w, 5, 0.3)
+    got = lists_of(w, limits, x)
+    assert lists_of(w, limits, x) == got
+    order = np.random.default_rng(2).permutation(len(x.rows))
+    assert lists_of(w, limits, Explore(x.share, x.rows[order], x.words[order], x.pages)) == got
+    some = np.arange(0, 200, 3)
+    few = World(w.queries.take(some), w.base, w.shelf, w.vectors, w.scores[some], w.visuals[some])
+    assert lists_of(few, limits, x.take(some)) == [got[i] for i in some]
+    # One new product fewer changes the lists it was drawn into, and no other.
+    without = Explore(x.share, x.rows[1:], x.words[1:], x.pages)
+    for before, after in zip(got, lists_of(w, limits, without), strict=True):
+        assert before == after or (int(x.rows[0]), "explore") in before
+
+
+@pytest.mark.parametrize(
+    ("k", "share", "at_most"), [(1, 1.0, 0), (2, 1.0, 1), (5, 1.0, 4), (5, 0.2, 1), (5, 0.3, 2), (5, 0.01, 1)]
+)
+def test_the_first_place_is_not_for_lots(k: int, share: float, at_most: int) -> None:
+    w = world(7, pages=300)
+    counts = [sum(why == "explore" for _, why in a) for a in lists_of(w, Limits(k), explore_for(w, 7, share))]
+    assert max(counts) == at_most
+    assert np.mean(counts) <= min(share * k, k - 1) + 0.2
+
+
+def test_many_refusals_come_to_the_same() -> None:
+    """Past a number of scans the lots are sorted: all but one of 150 new products are of a brand that is used up."""
+    w, limits = world(9, pages=40, targets=300), Limits(4, per_brand=1)
+    new = w.base.rows[:150]
+    brand = np.full(300, 7, np.int32)
+    brand[new[40]] = 8
+    w = alone(w, brand)
+    rng = np.random.default_rng(0)
+    words, pages = (rng.integers(0, 2**64, n, dtype=np.uint64) for n in (150, 40))
+    x = Explore(0.5, new, words, pages)
+    got = lists_of(w, limits, x)
+    assert got == [by_hand(w, i, limits, None, x) for i in range(40)]
+    assert all((int(new[40]), "explore") in listed or (int(new[40]), "model") in listed for listed in got)
 
 
 def test_pages_without_a_vector_are_empty_but_feasible() -> None:
