@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.complements.compiled import compiled
 from jobs.complements.score import Int32, Int64
@@ -77,6 +78,30 @@ def as_text(lanes: UInt64) -> pa.Array:
     digits = np.ascontiguousarray(lanes.astype(">u8")).view(np.uint8).reshape(len(lanes), 16)
     text = np.ascontiguousarray(_HEX[digits]).view("S32").ravel()
     return pa.array(text, pa.binary(32)).cast(pa.binary()).cast(pa.string())
+
+
+def lanes_of(texts: pa.Array) -> UInt64:
+    """The lanes [N, 2] that `as_text` wrote. Raises ValueError for a text of another length."""
+    if not len(texts):
+        return np.zeros((0, 2), dtype=np.uint64)
+    if pc.min_max(pc.binary_length(texts)).as_py() != {"min": 32, "max": 32} or texts.null_count:
+        raise ValueError("a list_hash has not 32 digits")
+    flat = texts.cast(pa.binary()).cast(pa.binary(32))
+    digits = np.frombuffer(flat.buffers()[1], dtype=np.uint8)[flat.offset * 32 : (flat.offset + len(flat)) * 32]
+    lanes: UInt64 = _read_lanes(digits.reshape(len(texts), 32))
+    return lanes
+
+
+@compiled()
+def _read_lanes(digits: npt.NDArray[np.uint8]) -> UInt64:
+    out = np.empty((len(digits), 2), dtype=np.uint64)
+    for i in range(len(digits)):
+        for lane in range(2):
+            value = np.uint64(0)
+            for c in digits[i, 16 * lane : 16 * lane + 16]:
+                value = (value << np.uint64(4)) | np.uint64(c - 48 if c <= 57 else c - 87)
+            out[i, lane] = value
+    return out
 
 
 @compiled()

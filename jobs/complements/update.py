@@ -9,7 +9,7 @@ and after, and `finish` uses nothing below it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ from jobs.complements.explore import explore_of
 from jobs.complements.finish import Known, finish
 from jobs.complements.gallery import LEVELS, Gallery
 from jobs.complements.generations import KEY, live
-from jobs.complements.hashing import UInt64, as_text
+from jobs.complements.hashing import UInt64, lanes_of
 from jobs.complements.score import (
     INT32_MIN,
     SCALE,
@@ -38,7 +38,6 @@ from jobs.complements.score import (
     order_keys,
     proposal_error,
     row_of_key,
-    score_of_key,
 )
 from jobs.complements.search import NONE, Base, Queries, neighbours
 from jobs.complements.tasks import Update
@@ -47,6 +46,7 @@ from schemas.tables import VISUAL_DIM
 
 _LISTS = (*KEY, "slot", "size", "feasible", "empty_reason", "level", "list_hash")
 _CELLS = 1 << 23  # float32 scores of pages × new targets held at once
+_ROWS = 8192  # of candidates brought up to date at once
 _DICTIONARY = ("neighbour_ids", "item_id", "target_category")  # read as codes and names, as they are stored
 
 
@@ -60,16 +60,25 @@ def update(spec: Spec, task: Update, figures: Figures) -> Iterator[Rows]:
     if task.lead and not spec.whole:
         yield from lists.departed(spec, task.source)
     for name in task.files:
-        at = 0
-        with _opened(lake_of(spec).open_file(name)) as f:
-            for group in range(f.num_row_groups):
-                t0 = time.perf_counter()
-                rows = f.read_row_group(group)
-                keep = np.flatnonzero(holds[name][at : at + len(rows)])
-                at += len(rows)
-                stored = _Stored.of(rows, keep, source)
-                figures.read_s += time.perf_counter() - t0
-                yield from _stored(spec, task.source, source, stored, lists, figures)
+        for stored in _read(spec, name, holds[name], source, figures):
+            yield from _stored(spec, task.source, source, stored, lists, figures)
+
+
+def _read(spec: Spec, name: str, holds: Bools, source: Gallery, figures: Figures) -> Iterator[_Stored]:
+    """A file of `candidates`, some thousand rows at a time: what a night writes of them becomes a row group."""
+    at, t0 = 0, time.perf_counter()
+    with _opened(lake_of(spec).open_file(name)) as f:
+        parts: list[pa.Table] = []
+        for group in range(f.num_row_groups):
+            parts.append(f.read_row_group(group))
+            rows = sum(map(len, parts))
+            if rows < _ROWS and group + 1 < f.num_row_groups:
+                continue
+            stored = _Stored.of(parts, np.flatnonzero(holds[at : at + rows]), source)
+            at, parts = at + rows, []
+            figures.read_s += time.perf_counter() - t0
+            yield stored
+            t0 = time.perf_counter()
 
 
 def _stored(
@@ -101,12 +110,12 @@ def _department(
     base = base_of(spec, slot.target, department)
     queries = queries_of(spec, slot.source, slot.target, source, pages)
     t0 = time.perf_counter()
-    keys, visual, struck = _known(
+    keys, score, visual, struck = _known(
         stored.offsets, at, stored.neighbours, rows_of, stored.scores, stored.visuals, spec.depth
     )
-    have = Known(keys, _scores(keys), visual, stored.horizon[at].copy())
+    have = Known(keys, score, visual, stored.horizon[at].copy())
     t1 = time.perf_counter()
-    have, entered = insert(have, queries, arrived_of(spec, slot.target, department), figures)
+    entered = insert(have, queries, arrived_of(spec, slot.target, department), figures)
     thin = np.flatnonzero((have.horizon != INT32_MIN) & ((have.keys != NONE).sum(axis=1) < spec.depth // 2))
     if len(thin):  # struck until little was left: searched again, before lists begin to run out one by one
         found = neighbours(queries.take(thin), base, spec.depth, spec.base_block, spec.engine)
@@ -140,8 +149,8 @@ def _department(
     figures.write_s += time.perf_counter() - t3
 
 
-def insert(have: Known, queries: Queries, new: Base, figures: Figures) -> tuple[Known, Bools]:
-    """`have` with every new target above its page's horizon; and which pages got one.
+def insert(have: Known, queries: Queries, new: Base, figures: Figures) -> Bools:
+    """Put every new target above its page's horizon into `have`; which pages got one.
 
     float32 products propose: a new target is scored exactly where its product is within the error of the horizon, or
     above (score.proposal_error; micro(S) > h needs S ≥ (h + 1/2) · 2^40 / 10^6).
@@ -149,7 +158,7 @@ def insert(have: Known, queries: Queries, new: Base, figures: Figures) -> tuple[
     n, m = len(queries), len(new)
     entered = np.zeros(n, dtype=np.bool_)
     if n == 0 or m == 0:
-        return have, entered
+        return entered
     figures.pairs += n * m
     line = (have.horizon.astype(np.float64) + 0.5) * (SCALE * SCALE / 1e6) - proposal_error(queries.q, new.norm)
     line32 = np.nextafter(line.astype(np.float32), np.float32(-np.inf))
@@ -166,22 +175,19 @@ def insert(have: Known, queries: Queries, new: Base, figures: Figures) -> tuple[
         keep |= (have.horizon[i] == INT32_MIN) & (new.group[j] != queries.group[i])
         i, keys, visual = i[keep], order_keys(score[keep], new.rows[j[keep]]), visual[keep]
         order = np.lexsort((keys, i))
-        _merge(have.keys, have.visual, have.horizon, i[order], keys[order], visual[order])
+        _merge(have.keys, have.score, have.visual, have.horizon, i[order], keys[order], visual[order])
         entered[i] = True
         figures.inserted += len(i)
-    return Known(have.keys, _scores(have.keys), have.visual, have.horizon), entered
-
-
-def _scores(keys: Int64) -> Int32:
-    return np.where(keys != NONE, score_of_key(keys), 0).astype(np.int32)
+    return entered
 
 
 @compiled()
 def _known(
     offsets: Int64, at: Int64, neighbours: Int32, rows_of: Int64, scores: Int32, visuals: Int32, depth: int
-) -> tuple[Int64, Int32, Bools]:
-    """Stored neighbours of rows `at` as keys and visual parts [N, depth]; and where one was struck."""
+) -> tuple[Int64, Int32, Int32, Bools]:
+    """Stored neighbours of rows `at` as keys, scores and visual parts [N, depth]; and where one was struck."""
     keys = np.full((len(at), depth), 0x7FFFFFFFFFFFFFFF, dtype=np.int64)
+    score = np.zeros((len(at), depth), dtype=np.int32)
     visual = np.zeros((len(at), depth), dtype=np.int32)
     struck = np.zeros(len(at), dtype=np.bool_)
     for i in range(len(at)):
@@ -192,9 +198,9 @@ def _known(
                 struck[i] = True
             elif n < depth:
                 keys[i, n] = (-np.int64(scores[e]) << 32) | row
-                visual[i, n] = visuals[e]
+                score[i, n], visual[i, n] = scores[e], visuals[e]
                 n += 1
-    return keys, visual, struck
+    return keys, score, visual, struck
 
 
 @compiled()
@@ -213,26 +219,24 @@ def _pair_sums(q: Float64, base: Float32, i: Int64, j: Int64) -> tuple[Float64, 
 
 
 @compiled()
-def _merge(keys: Int64, visual: Int32, horizon: Int32, i: Int64, new: Int64, new_visual: Int32) -> None:
+def _merge(
+    keys: Int64, score: Int32, visual: Int32, horizon: Int32, i: Int64, new: Int64, new_visual: Int32
+) -> None:  # fmt: skip
     """Put new keys (by page, ascending) into their pages' rows, in place; what falls out is a full row's horizon."""
     depth = keys.shape[1]
     for n in range(len(i)):
         page, key = i[n], new[n]
         if key > keys[page, depth - 1]:  # behind a full row
-            score = -(key >> 32)
-            if score > horizon[page]:
-                horizon[page] = score
+            horizon[page] = max(horizon[page], -(key >> 32))
             continue
         last = keys[page, depth - 1]
         if last != 0x7FFFFFFFFFFFFFFF:
-            score = -(last >> 32)
-            if score > horizon[page]:
-                horizon[page] = score
+            horizon[page] = max(horizon[page], -(last >> 32))
         p = depth - 1
         while p > 0 and keys[page, p - 1] > key:
-            keys[page, p], visual[page, p] = keys[page, p - 1], visual[page, p - 1]
+            keys[page, p], score[page, p], visual[page, p] = keys[page, p - 1], score[page, p - 1], visual[page, p - 1]
             p -= 1
-        keys[page, p], visual[page, p] = key, new_visual[n]
+        keys[page, p], score[page, p], visual[page, p] = key, -(key >> 32), new_visual[n]
 
 
 # --- what the earlier night left ------------------------------------------------------------------------------
@@ -240,7 +244,7 @@ def _merge(keys: Int64, visual: Int32, horizon: Int32, i: Int64, new: Int64, new
 
 @dataclass(frozen=True)
 class _Stored:
-    """Rows of one row group of `candidates` that hold."""
+    """Rows of some row groups of `candidates`, and which of them hold."""
 
     ids: pa.Array  # of all rows
     pages: Int64  # [N] of all rows: row of the source gallery, -1 where it is there no more
@@ -255,19 +259,19 @@ class _Stored:
     horizon: Int32
 
     @classmethod
-    def of(cls, rows: pa.Table, keep: Int64, source: Gallery) -> _Stored:
-        rows = rows.combine_chunks()
-        ids = _plain(rows["item_id"])
+    def of(cls, parts: Sequence[pa.Table], keep: Int64, source: Gallery) -> _Stored:
+        ids = pa.concat_arrays([_plain(p["item_id"]) for p in parts])
         pages = pc.fill_null(pc.index_in(ids, value_set=source.ids), -1).to_numpy().astype(np.int64)
-        target = _encoded(rows["target_category"])
-        near = rows["neighbour_ids"].combine_chunks()
-        values = near.values if isinstance(near, pa.ListArray) else near.chunk(0).values
-        encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
-        flat = [rows[n].combine_chunks().values.to_numpy().astype(np.int32, copy=False) for n in ("scores", "visuals")]
+        target = _unified([_encoded(p["target_category"]) for p in parts])
+        near = [_only(p["neighbour_ids"]) for p in parts]
+        ends = np.cumsum([0, *(len(n.values) for n in near)])
+        offsets = [n.offsets.to_numpy().astype(np.int64)[:-1] + e for n, e in zip(near, ends, strict=False)]
+        codes, names = _joined([_encoded(n.values) for n in near])
+        flat = [np.concatenate([_only(p[n]).values.to_numpy() for p in parts]) for n in ("scores", "visuals")]
         return cls(
             ids, pages, keep, target.indices.to_numpy().astype(np.int32), target.dictionary.to_pylist(),
-            near.offsets.to_numpy().astype(np.int64), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32),
-            encoded.dictionary, flat[0], flat[1], rows["horizon"].to_numpy().astype(np.int32),
+            np.concatenate([*offsets, ends[-1:]]), codes, names, flat[0], flat[1],
+            np.concatenate([p["horizon"].to_numpy() for p in parts]),
         )  # fmt: skip
 
     def by_target(self) -> Iterator[tuple[str, Int64]]:
@@ -297,7 +301,7 @@ class _Published:
     feasible: Int32
     level: npt.NDArray[np.int8]
     slot: Int32
-    hashed: pa.Array
+    hashed: UInt64  # [N, 2]
 
     @classmethod
     def read(cls, spec: Spec, task: Update, source: Gallery) -> _Published:
@@ -318,7 +322,7 @@ class _Published:
         size, feasible, slot = (rows[n].to_numpy().astype(np.int32) for n in ("size", "feasible", "slot"))
         return cls(
             at, ids, targets, np.flatnonzero(~there), size, feasible,
-            level.to_numpy(zero_copy_only=False).astype(np.int8), slot, _plain(rows["list_hash"]),
+            level.to_numpy(zero_copy_only=False).astype(np.int8), slot, lanes_of(_plain(rows["list_hash"])),
         )  # fmt: skip
 
     def departed(self, spec: Spec, source: str) -> Iterator[Rows]:
@@ -341,8 +345,7 @@ class _Published:
         old = np.maximum(at, 0)
         same &= (self.size[old] == size) & (self.feasible[old] == feasible) & (self.slot[old] == slot.slot)
         same &= self.level[old] == level
-        there = self.hashed.take(pa.array(old))
-        same &= pc.equal(there, as_text(hashed)).to_numpy(zero_copy_only=False).astype(np.bool_)
+        same &= (self.hashed[old] == hashed).all(axis=1)
         return ~same
 
 
@@ -366,14 +369,31 @@ def _opened(file: pa.NativeFile) -> pq.ParquetFile:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
+    array = _only(column)
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
-def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+def _encoded(column: pa.ChunkedArray | pa.Array) -> pa.DictionaryArray:
+    array = _only(column) if isinstance(column, pa.ChunkedArray) else column
+    return array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+
+
+def _only(column: pa.ChunkedArray) -> pa.Array:
+    """A row group's column: one piece."""
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
-    return array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    return array
+
+
+def _joined(parts: Sequence[pa.DictionaryArray]) -> tuple[Int32, pa.Array]:
+    """Codes and names of all, a name as often as it stands in one of them."""
+    starts = np.cumsum([0, *(len(p.dictionary) for p in parts)])
+    codes = [p.indices.to_numpy(zero_copy_only=False) + s for p, s in zip(parts, starts, strict=False)]
+    return np.concatenate(codes).astype(np.int32, copy=False), pa.concat_arrays([p.dictionary for p in parts])
+
+
+def _unified(parts: Sequence[pa.DictionaryArray]) -> pa.DictionaryArray:
+    """Parts whose names are few as one, each name once."""
+    array = pa.chunked_array(parts).unify_dictionaries().combine_chunks()
+    return array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
