@@ -294,6 +294,8 @@ def context(
     model_version: str = MODEL,
     compact_nights: int = 6,
     order: dict[str, tuple[str, ...]] | None = None,
+    explore: float = 0.0,
+    explore_seed: int = 0,
 ) -> StageContext:
     """A planned run on the lake at `root`, as `jobs.plan` would leave it for the stage."""
     taxonomy = SlotOrder(order or {}).applied(load_taxonomy())
@@ -303,7 +305,13 @@ def context(
         s3_endpoint_url=s3_endpoint_url,
         fault=fault,
         lists=ListSettings(
-            k=k, depth=depth, query_block=query_block, base_block=base_block, compact_nights=compact_nights
+            k=k,
+            depth=depth,
+            query_block=query_block,
+            base_block=base_block,
+            compact_nights=compact_nights,
+            explore=explore,
+            explore_seed=explore_seed,
         ),
         spark=SparkSettings(master="local[2]", jars_dir=ROOT / ".jars", partitions=partitions),
     )

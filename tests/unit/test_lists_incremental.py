@@ -202,11 +202,22 @@ def _retag(rows: Rows, rng: np.random.Generator) -> None:
 
 
 def test_random_nights_under_changing_rules(tmp_path: Path) -> None:
-    rng, rows = np.random.default_rng(21), draw_products(170, 6, ties=0.2).to_pylist()
-    nights = Nights(tmp_path, draw_weights(), k=K, depth=DEPTH, categories=("tops", "bags"))
+    _under_changing_rules(tmp_path, 21, {"model", "boost", "bury", "pin", "list"})
+
+
+def test_random_nights_with_new_products_drawn(tmp_path: Path) -> None:
+    _under_changing_rules(tmp_path, 22, {"model", "boost", "bury", "pin", "list", "explore"}, explore=0.4)
+
+
+def _under_changing_rules(root: Path, seed: int, reasons: set[str], explore: float = 0.0) -> None:
+    rng, rows = np.random.default_rng(seed), draw_products(170, 6, ties=0.2).to_pylist()
+    nights = Nights(root, draw_weights(), k=K, depth=DEPTH, categories=("tops", "bags"), explore=explore)
     seen: set[str] = set()
     for n in range(12):
         _dress(rows, rng)
+        # Every night draws anew; now and then somebody changes share and seed.
+        nights.settings |= {"run_id": f"2026-03-{n + 2:02}-all-g1", "explore_seed": n // 3}
+        nights.settings["explore"] = explore * (1 if n % 4 else 0.5)
         pins = [r["item_id"] for r in rows if r["category"] in ("bags", "shoes") and r["in_stock"]][:3]
         text = RULES[n % len(RULES)]
         for m, item in enumerate(pins):
@@ -216,9 +227,35 @@ def test_random_nights_under_changing_rules(tmp_path: Path) -> None:
                            ("tags", pa.list_(pa.string())), ("markets", pa.list_(pa.string())),
                            ("product_type", pa.string())):  # fmt: skip
             products = products.append_column(name, pa.array([r.get(name) for r in rows], kind))
+        if explore:
+            products = products.append_column("new", pa.array(rng.random(len(rows)) < 0.3))
         full, found = nights.night(products, active(parse_rules(text, "drawn"), "2026-03-02"))
         assert found == full, f"night {n}"
         seen |= {i["reason"] for items in found["items"].to_pylist() for i in items}
         for event in rng.choice(np.array([*EVENTS[:6], _reprice, _retag], dtype=object), 3):
             event(rows, rng)
-    assert seen == {"model", "boost", "bury", "pin", "list"}
+    assert seen == reasons
+
+
+def test_another_night_draws_anew_and_searches_nothing(tmp_path: Path) -> None:
+    products = draw_products(600, 9)
+    products = products.append_column("new", pa.array(np.random.default_rng(1).random(600) < 0.2))
+    nights = Nights(tmp_path, draw_weights(), k=6, depth=24, explore=0.2)
+    drawn = []
+    for n in range(3):
+        nights.settings["run_id"] = f"2026-03-{n + 2:02}-all-g1"
+        full, found = nights.night(products)
+        assert found == full
+        lists = found["items"].to_pylist()
+        drawn.append([[i["item_id"] for i in items if i["reason"] == "explore"] for items in lists])
+        assert nights.figures["explored"] == sum(map(len, drawn[-1]))
+        if n:
+            assert nights.changed["candidates"] == nights.figures["full"] == 0
+            assert drawn[-1] != drawn[-2]
+    new = dict(zip(products["item_id"].to_pylist(), products["new"].to_pylist(), strict=True))
+    assert all(new[i] for night in drawn for items in night for i in items)
+    full_lists = [items for items in lists if len(items) == 6]
+    share = sum(i["reason"] == "explore" for items in full_lists for i in items) / (6 * len(full_lists))
+    assert 0.1 < share <= 0.2 + 0.02, "a list that has nothing new to draw from is the model's"
+    scored = [i for items in lists for i in items if i["reason"] == "explore"]
+    assert all(i["score"] == i["visual"] + i["colour"] for i in scored)
