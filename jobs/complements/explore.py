@@ -1,60 +1,18 @@
-"""A share of each list's places for new products: who is new, and the lots that are drawn.
+"""The lots by which new products (jobs/embed/newcomers.py) come into lists; `finish` draws them.
 
-A product is new from the night that first gave it a vector, for `lists.explore_days` days: before that it could stand
-in no list. That night is the earliest run date among its rows of `embeddings`, whatever photo and whatever model, so it
-rests on the table's version alone. Since when the shop has what the table's first night embedded nobody knows: not new.
-
-The lots are hashes: h(page, product) = mix(page's word ^ product's word), both words with the seed, the page's with
-run date and target category too. A product's lot does not hang on which others are new, and every night draws anew.
+They are hashes: h(page, product) = mix(page's word ^ product's word), both words with the seed, the page's with run
+date and target category too. A product's lot does not hang on which others are new, and every night draws anew.
 """
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from jobs.complements.finish import Explore, Limits
 from jobs.complements.gallery import Gallery
 from jobs.complements.hashing import word
 from jobs.complements.score import Int64
 from jobs.complements.search import Base
-from jobs.lake import NO_TABLE, Lake
-from jobs.stage import StageContext
-
-NEW = "new"  # the column of active products
-
-
-def exploring(ctx: StageContext, products: pa.Table) -> pa.Table:
-    """Active products with the column `new` where the settings want some explored; else as they are."""
-    lists = ctx.settings.lists
-    if not lists.explore:
-        return products
-    return with_new(products, ctx.lake, ctx.manifest.version("embeddings"), ctx.run.run_date, lists.explore_days)
-
-
-def with_new(products: pa.Table, lake: Lake, embeddings: int, run_date: str, days: int) -> pa.Table:
-    """Active products with the column `new`, by this version of `embeddings`."""
-    first = first_vectors(lake, embeddings)
-    if not len(first):
-        return products.append_column(NEW, pa.repeat(pa.scalar(False), len(products)))
-    at = pc.index_in(products["item_id"], value_set=first["item_id"].combine_chunks())
-    since = first["date"].combine_chunks().take(at.combine_chunks())
-    oldest = (date.fromisoformat(run_date) - timedelta(days=days)).isoformat()
-    new = pc.and_(pc.greater_equal(since, oldest), pc.less_equal(since, run_date))
-    new = pc.and_(new, pc.greater(since, pc.min(first["date"])))
-    return products.append_column(NEW, pc.fill_null(new, False))
-
-
-def first_vectors(lake: Lake, embeddings: int) -> pa.Table:
-    """`item_id`, `date`: of each product that ever had a vector the date of the run that gave it the first."""
-    if embeddings == NO_TABLE:
-        return pa.table({"item_id": pa.array([], pa.string()), "date": pa.array([], pa.string())})
-    rows = lake.read("embeddings", embeddings, columns=["item_id", "run_id"])
-    dated = pa.table({"item_id": rows["item_id"], "date": pc.utf8_slice_codeunits(rows["run_id"], 0, 10)})
-    return dated.group_by("item_id").aggregate([("date", "min")]).rename_columns(["item_id", "date"])
 
 
 def explore_of(

@@ -49,7 +49,7 @@ class Gallery:
     brand: Int32  # [N] code over all categories; -1: none
     price: Float64  # [N] nan: none
     words: UInt64  # [N, 2] of the ids, for list_hash
-    new: Bools  # [N] may be drawn into lists (explore.py)
+    new: Bools  # [N] may be drawn into lists (jobs/embed/newcomers.py)
     fresh: Bools  # [N] pages to be searched in full
     arrived: Bools  # [N] possible targets that the lists of the other pages do not know yet
 
@@ -78,7 +78,10 @@ def galleries(products: pa.Table, taxonomy: Taxonomy, *, fallback: bool = True) 
             products = products.append_column(name, pa.nulls(len(products), kind))
     order = pc.sort_indices(products, sort_keys=[("item_id", "ascending")])
     names = ["item_id", "category", "department", "group_id", "in_stock", "vector", *_OPTIONAL]
-    p = products.select(names).take(order).combine_chunks()
+    p = products.select(names)
+    if not np.array_equal(order.to_numpy(), np.arange(len(p))):
+        p = p.take(order)
+    p = p.combine_chunks()
     departments = pa.array(list(taxonomy.departments))
     department = pc.index_in(p["department"], value_set=departments).to_numpy().astype(np.int16)
     group = p["group_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)

@@ -19,7 +19,6 @@ import pyarrow as pa
 
 from jobs.complements import changes, commit, gallery
 from jobs.complements.engine import Choice, choices, night_pairs, priced
-from jobs.complements.explore import exploring
 from jobs.complements.finish import Limits
 from jobs.complements.gallery import Gallery
 from jobs.complements.score import Float32, check_weights
@@ -47,6 +46,7 @@ TABLES = ("candidates", "complements")
 def run(ctx: StageContext) -> StageResult:
     """Make the lists of the run's categories. Raises DataError for vectors or masks that break their contract."""
     from jobs.embed.active import active_products
+    from jobs.embed.newcomers import exploring
     from jobs.rules.files import rules_of
     from medal_model.export import TeacherError, read_header
 
@@ -299,8 +299,6 @@ def _with_spark(
     ctx: StageContext, key: str, night: Night, choice: Choice, tasks: list[Task | Update],
     masks: dict[tuple[str, str], Float32], rules: Rules,
 ) -> tuple[dict[str, int], dict[str, float]]:  # fmt: skip
-    from pyspark.sql import SparkSession
-
     from jobs.complements.worker import Spec
     from jobs.spark import session, stop
 
@@ -311,8 +309,10 @@ def _with_spark(
         ctx.taxonomy, allowed(ctx.taxonomy), masks, lists.depth, limits_of(ctx), lists.base_block,
         "faiss" if lists.engine == "faiss" else "blas", night.written, night.whole, rules, plan.run_date, approximate,
     )  # fmt: skip
-    ours = SparkSession.getActiveSession() is None
     t0 = time.monotonic()
+    from pyspark.sql import SparkSession
+
+    ours = SparkSession.getActiveSession() is None
     spark = session(ctx.settings, f"medal complements {plan.run_id}")
     started = time.monotonic() - t0
     try:

@@ -12,14 +12,13 @@ import numpy.typing as npt
 
 from jobs.complements.compiled import compiled
 from jobs.complements.score import Bools, Float32, Float64, Int32, Int64
+from schemas.tables import REASONS, UNSCORED
 
 Int8 = npt.NDArray[np.int8]
 UInt64 = npt.NDArray[np.uint64]
 
-# Why an item stands in a list: its number, and whether it carries a score.
-REASONS = ("model", "pin", "list", "boost", "bury", "explore")
-_PIN, _OWN, _BOOST, _BURY, _EXPLORE = 1, 2, 3, 4, 5
-SCORED = np.array([1, 0, 0, 1, 1, 1], dtype=np.int8)
+_PIN, _OWN, _BOOST, _BURY, _EXPLORE = (REASONS.index(r) for r in ("pin", "list", "boost", "bury", "explore"))
+SCORED = np.array([r not in UNSCORED for r in REASONS], dtype=np.int8)  # by a reason's number: has it a score?
 _SCANS = 16  # of the new products in search of the next in line, before they are sorted
 
 

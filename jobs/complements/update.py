@@ -46,6 +46,7 @@ from schemas.tables import VISUAL_DIM
 
 _LISTS = (*KEY, "slot", "size", "feasible", "empty_reason", "level", "list_hash")
 _CELLS = 1 << 23  # float32 scores of pages × new targets held at once
+_GONE, _ARRIVED = -1, -2
 _ROWS = 8192  # of candidates brought up to date at once
 _DICTIONARY = ("neighbour_ids", "item_id", "target_category")  # read as codes and names, as they are stored
 
@@ -104,13 +105,13 @@ def _stored(
 def _department(
     spec: Spec, slot: emit.Slot, source: Gallery, target: Gallery, department: int, stored: _Stored, at: Int64,
     rows_of: Int64, lists: _Published, figures: Figures,
-) -> Iterator[Rows]:  # fmt: skip
+) -> list[Rows]:  # fmt: skip
     """Changed rows of the pages of one department for one slot."""
     pages = stored.pages[at]
     base = base_of(spec, slot.target, department)
     queries = queries_of(spec, slot.source, slot.target, source, pages)
     t0 = time.perf_counter()
-    keys, score, visual, struck = _known(
+    keys, score, visual, wrong = _known(
         stored.offsets, at, stored.neighbours, rows_of, stored.scores, stored.visuals, spec.depth
     )
     have = Known(keys, score, visual, stored.horizon[at].copy())
@@ -132,7 +133,7 @@ def _department(
     emit.count(figures, finished, source.level[pages])
     hashed = emit.lanes(finished, target)
     other = lists.differ(pages, slot, finished.size, finished.feasible, source.level[pages], hashed)
-    moved = struck | entered
+    moved = wrong | entered
     moved[thin] = True
     if spec.whole:
         moved[:] = other[:] = True
@@ -140,13 +141,16 @@ def _department(
     figures.read_s += t1 - t0
     figures.search_s += t2 - t1
     figures.finish_s += t3 - t2
+    made = []
     if moved.any():
         own = have.take(np.flatnonzero(moved))
         near = Near(np.where(own.keys != NONE, row_of_key(own.keys), -1), own.score, own.visual, own.horizon)
-        yield emit.candidates(slot, source, target, pages[moved], near)
+        made.append(emit.candidates(slot, source, target, pages[moved], near))
     if other.any():
-        yield emit.complements(slot, source, target, pages[other], finished.take(np.flatnonzero(other)), hashed[other])
+        own_lists = finished.take(np.flatnonzero(other))
+        made.append(emit.complements(slot, source, target, pages[other], own_lists, hashed[other]))
     figures.write_s += time.perf_counter() - t3
+    return made
 
 
 def insert(have: Known, queries: Queries, new: Base, figures: Figures) -> Bools:
@@ -185,22 +189,26 @@ def insert(have: Known, queries: Queries, new: Base, figures: Figures) -> Bools:
 def _known(
     offsets: Int64, at: Int64, neighbours: Int32, rows_of: Int64, scores: Int32, visuals: Int32, depth: int
 ) -> tuple[Int64, Int32, Int32, Bools]:
-    """Stored neighbours of rows `at` as keys, scores and visual parts [N, depth]; and where one was struck."""
+    """Stored neighbours of rows `at` as keys, scores and visual parts [N, depth]; and where a stored one is wrong.
+
+    One that is possible no more may stay in the table: it is struck every night, until it arrives again (and then it
+    is wrong), or the row is written for another reason.
+    """
     keys = np.full((len(at), depth), 0x7FFFFFFFFFFFFFFF, dtype=np.int64)
     score = np.zeros((len(at), depth), dtype=np.int32)
     visual = np.zeros((len(at), depth), dtype=np.int32)
-    struck = np.zeros(len(at), dtype=np.bool_)
+    wrong = np.zeros(len(at), dtype=np.bool_)
     for i in range(len(at)):
         n = 0
         for e in range(offsets[at[i]], offsets[at[i] + 1]):
             row = rows_of[neighbours[e]]
-            if row < 0:
-                struck[i] = True
-            elif n < depth:
+            if row == _ARRIVED:
+                wrong[i] = True
+            elif row != _GONE and n < depth:
                 keys[i, n] = (-np.int64(scores[e]) << 32) | row
                 score[i, n], visual[i, n] = scores[e], visuals[e]
                 n += 1
-    return keys, score, visual, struck
+    return keys, score, visual, wrong
 
 
 @compiled()
@@ -281,12 +289,12 @@ class _Stored:
                 yield name, at
 
     def rows_of(self, target: Gallery) -> Int64:
-        """Of each name the row of the target's gallery, -1 where it is no possible target, or a new one."""
+        """Of each name the row of the target's gallery; _GONE where it is no possible target, _ARRIVED a new one."""
         if not len(target):
-            return np.full(len(self.names), -1, dtype=np.int64)
+            return np.full(len(self.names), _GONE, dtype=np.int64)
         rows = pc.fill_null(pc.index_in(self.names, value_set=target.ids), -1).to_numpy().astype(np.int64)
-        known = target.has_vector & ~target.arrived
-        return np.where((rows >= 0) & known[np.maximum(rows, 0)], rows, -1)
+        there = (rows >= 0) & target.has_vector[np.maximum(rows, 0)]
+        return np.where(there, np.where(target.arrived[np.maximum(rows, 0)], _ARRIVED, rows), _GONE)
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,11 @@ def active_products(ctx: StageContext) -> pa.Table:
         columns=["item_id", "image_fingerprint", "vector"],
         filters=[("model_version", "=", plan.inputs.model_version)],
     ).combine_chunks()
-    keys = zip(vectors["item_id"].to_pylist(), vectors["image_fingerprint"].to_pylist(), strict=True)
-    where = {key: n for n, key in enumerate(keys)}
-    wanted = zip(states["item_id"].to_pylist(), states["image_fingerprint"].to_pylist(), strict=True)
-    index = pa.array([where.get((i, f)) if f is not None else None for i, f in wanted], pa.int64())
+    # A fingerprint has no tab, so two keys are equal only where both their parts are.
+    there, wanted = (
+        pc.binary_join_element_wise(t["image_fingerprint"], t["item_id"], "\t") for t in (vectors, states)
+    )
+    index = pc.index_in(wanted, value_set=there.combine_chunks())
     lost = pc.sum(pc.and_(pc.is_null(index), pc.is_valid(states["image_fingerprint"]))).as_py() or 0
     if lost:
         raise DataError(

@@ -259,3 +259,26 @@ def test_another_night_draws_anew_and_searches_nothing(tmp_path: Path) -> None:
     assert 0.1 < share <= 0.2 + 0.02, "a list that has nothing new to draw from is the model's"
     scored = [i for items in lists for i in items if i["reason"] == "explore"]
     assert all(i["score"] == i["visual"] + i["colour"] for i in scored)
+
+
+@pytest.mark.parametrize("back", ["as it was", "photographed again", "sold out", "another department", "twice"])
+def test_what_left_and_came_back(back: str, tmp_path: Path) -> None:
+    """A departed neighbour may stay in the stored row, so what it is when it comes back must not be what it was."""
+    rng, rows = np.random.default_rng(4), draw_products(330, 12, ties=0.2).to_pylist()
+    nights = Nights(tmp_path, draw_weights(), k=K, depth=DEPTH, categories=("tops", "bags"))
+    nights.night(table_of(rows))
+    away = [rows.pop(n) for n in sorted(rng.choice(len(rows), 25, replace=False), reverse=True)]
+    for n in range(2):  # a night more: their rows were left alone meanwhile
+        full, found = nights.night(table_of(rows))
+        assert found == full
+        assert n == 0 or nights.changed == {"candidates": 0, "complements": 0}
+    for row in away:
+        if back == "photographed again":
+            row["vector"] = _vector(rng)
+        row["in_stock"] = back != "sold out"
+        if back == "another department":
+            row["department"] = "men" if row["department"] == "women" else "women"
+    steps = [[*rows, *away], rows, [*rows, *away]] if back == "twice" else [[*rows, *away]]
+    for products in [*steps, steps[-1]]:
+        full, found = nights.night(table_of(products))
+        assert found == full
