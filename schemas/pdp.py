@@ -39,7 +39,7 @@ class Complement(_Answer):
     score: float | None = Field(description="How well it goes, about -1 to 1; visual + colour. null: set by hand.")
     visual: float | None = Field(description="The part of the score that shape, texture and style give.")
     colour: float | None = Field(description="The part of the score that colour gives.")
-    reason: str = Field(description="Why it is listed: model, boost, bury; set by hand: pin, list.")
+    reason: str = Field(description="Why it is listed: model, boost, bury; by hand: pin, list; new, by lot: explore.")
 
 
 class Slot(_Answer):

@@ -154,13 +154,17 @@ CANDIDATES = Table(
     ("model_version", "source_category"),
 )
 
+# Why an item stands in a list; the place here is its number in list_hash. A pin and an own list carry no score.
+REASONS = ("model", "pin", "list", "boost", "bury", "explore")
+UNSCORED = ("pin", "list")
+
 COMPLEMENT = pa.struct(
     [
         pa.field("item_id", pa.string(), nullable=False),
         pa.field("score", pa.int32()),  # micro-units; null for a pin
         pa.field("visual", pa.int32()),
         pa.field("colour", pa.int32()),
-        pa.field("reason", pa.string(), nullable=False),  # model, pin, list, boost, bury
+        pa.field("reason", pa.string(), nullable=False),  # of REASONS
     ]
 )
 

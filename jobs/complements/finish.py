@@ -36,7 +36,8 @@ from jobs.complements.score import (
     score_of_key,
 )
 from jobs.complements.search import NONE, Base, Neighbours, Queries
-from jobs.complements.select import REASONS, SCORED, select
+from jobs.complements.select import SCORED, select
+from schemas.tables import REASONS
 
 if TYPE_CHECKING:
     from jobs.rules.compile import Effects

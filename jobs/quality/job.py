@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from jobs.complements.generations import read_live
 from jobs.embed.active import active_products
+from jobs.embed.newcomers import exploring
 from jobs.embed.states import load_states
 from jobs.errors import DataError, GateBlocked
 from jobs.lake import Lake
@@ -129,12 +130,13 @@ def upload(lake: Lake, folder: Path, prefix: str) -> None:
 def _lists(ctx: StageContext, active: pa.Table) -> tuple[Frame, Frame]:
     plan = ctx.manifest.plan
     return list_frames(
-        active,
+        exploring(ctx, active),
         lists_of(ctx),
         categories=plan.categories,
         taxonomy=ctx.taxonomy,
         weights=_teacher(ctx).weights,
         k=ctx.settings.lists.k,
+        explore=ctx.settings.lists.explore,
     )
 
 

@@ -15,8 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.embed.newcomers import NEW
 from jobs.quality.aggregates import EXAMPLES, Frame, matrix
-from schemas.tables import EMBEDDING_DIM, VISUAL_DIM
+from schemas.tables import EMBEDDING_DIM, REASONS, UNSCORED, VISUAL_DIM
 from schemas.taxonomy import Taxonomy
 
 MICRO = 1_000_000
@@ -32,12 +33,12 @@ Ints = npt.NDArray[np.int64]
 # What is counted over rows (a product × target category) and over entries (a product in a list).
 ROW_FAULTS = (
     "duplicate_rows", "missing_rows", "unplanned_rows", "wrong_slot", "size_off", "over_k", "unexplained_empty",
-    "without_hash", "feasible_off",
+    "without_hash", "feasible_off", "over_explored",
 )  # fmt: skip
 ENTRY_FAULTS = (
     "unknown_ids", "self_in_list", "sold_out", "without_vector", "wrong_category", "department_broken",
     "ages_mixed", "never_pairs", "own_group", "duplicates", "repeated_groups", "without_score", "out_of_order",
-    "over_bound", "parts_off", "rescored_off",
+    "over_bound", "parts_off", "rescored_off", "unknown_reasons", "explored_not_new",
 )  # fmt: skip
 
 
@@ -53,6 +54,7 @@ class Products:
     has_vector: Bools
     vectors: npt.NDArray[np.float32]  # sound ones only
     vector_row: Ints  # -1 where a product has no sound vector
+    new: Bools  # may be explored
 
 
 @dataclass
@@ -85,6 +87,7 @@ def products_of(active: pa.Table, taxonomy: Taxonomy) -> Products:
         has_vector=has,
         vectors=z,
         vector_row=row,
+        new=active[NEW].to_numpy().astype(bool) if NEW in active.column_names else np.zeros(active.num_rows, bool),
     )
 
 
@@ -96,14 +99,15 @@ def list_frames(
     taxonomy: Taxonomy,
     weights: Weights,
     k: int,
+    explore: float = 0.0,
 ) -> tuple[Frame, Frame]:
     """The frames `lists` (one row: faults over all lists) and `categories` (one row a source category).
 
     lists: the rows of `complements` for a source category. categories: the source categories of the run.
-    Coverage is filled ÷ feasible, 1 where nothing is feasible.
+    Coverage is filled ÷ feasible, 1 where nothing is feasible. explore: share of the places that is for new products.
     """
     p = products_of(active, taxonomy)
-    rules = _Rules(p, taxonomy, weights, k)
+    rules = _Rules(p, taxonomy, weights, k, explore)
     faults = Faults()
     rows = []
     for category in categories:
@@ -148,8 +152,9 @@ def list_frames(
 class _Rules:
     """The rules of lists, applied to one source category at a time."""
 
-    def __init__(self, p: Products, taxonomy: Taxonomy, weights: Weights, k: int) -> None:
+    def __init__(self, p: Products, taxonomy: Taxonomy, weights: Weights, k: int, explore: float) -> None:
         self.p, self.t, self.weights, self.k = p, taxonomy, weights, k
+        self.explored = min(int(explore * k + 1), k - 1) if explore else 0  # in a list, at most
         departments, categories = list(taxonomy.departments), taxonomy.categories
         self.allowed = np.array([[b in taxonomy.matrix[a] for b in departments] for a in departments])
         self.ages = np.array([taxonomy.departments[d][1] == "child" for d in departments])
@@ -243,8 +248,17 @@ class _Rules:
             for f in ("score", "visual", "colour")
         )
         scored = np.isfinite(score) & np.isfinite(visual) & np.isfinite(colour)
-        by_model = pc.equal(pc.struct_field(fields, "reason"), "model").to_numpy(zero_copy_only=False).astype(bool)
-        add("without_score", by_model & ~scored)
+        reason = pc.struct_field(fields, "reason")
+
+        def is_in(*names: str) -> Bools:
+            return pc.is_in(reason, value_set=pa.array(names)).to_numpy(zero_copy_only=False).astype(bool)
+
+        by_model, explored = is_in("model"), is_in("explore")
+        add("unknown_reasons", ~is_in(*REASONS))
+        add("without_score", ~is_in(*UNSCORED) & ~scored)
+        add("explored_not_new", known & explored & ~p.new[y])
+        over = np.bincount(parent[explored], minlength=table.num_rows) > self.explored
+        faults.add("over_explored", over, lambda i: f"{owners[i].as_py()} × {names[i].as_py()}")
         add("without_vector", known & ~p.has_vector[y] & scored)  # what a merchandiser put there needs none
         # Boosted and buried entries keep the model's score and stand elsewhere; what is left must be in order.
         at = np.flatnonzero(by_model)

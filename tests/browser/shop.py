@@ -60,7 +60,8 @@ def lists_of(products: Iterable[ProductRow], places: int = 24) -> Iterable[ListR
             for n, t in enumerate(chosen):
                 score = 780_000 - 19_000 * n
                 visual = score * (55 + hash_of(t.item_id) % 35) // 100
-                listed.append(ListedItem(t.item_id, score, visual, score - visual))
+                reason = "explore" if n == 2 else "model"
+                listed.append(ListedItem(t.item_id, score, visual, score - visual, reason))
             if listed:
                 slots.append(SlotList(target, tuple(listed)))
         if slots:

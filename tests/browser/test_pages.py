@@ -114,6 +114,8 @@ def test_the_product_page_shows_the_product_and_its_slots(visit: Visit, dress: s
         assert shown.locator("h3").inner_text() == slot["title"]
         hrefs = shown.locator(".card a").evaluate_all("a => a.map(x => x.getAttribute('href'))")
         assert [urlsplit(h).path for h in hrefs] == [i["product_url"] for i in slot["items"]]
+    drawn = [i["title"] for s in answer["slots"] for i in s["items"] if i["reason"] == "explore"]
+    assert page.locator(".slot .card:has(.new) .title").all_text_contents() == drawn != []
     page.locator(".slot").last.scroll_into_view_if_needed()
     for shown in page.locator(".slot").all():
         shown.scroll_into_view_if_needed()

@@ -11,7 +11,7 @@ import pytest
 from lists_world import MODEL, draw_products, draw_weights, in_process
 from lists_world import context as planned
 
-from jobs.complements.explore import exploring, first_vectors, with_new
+from jobs.embed.newcomers import exploring, first_vectors, with_new
 from jobs.lake import NO_TABLE, Lake
 from jobs.runs import RunId
 from schemas.tables import EMBEDDINGS

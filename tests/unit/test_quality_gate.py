@@ -11,6 +11,7 @@ from typing import Any
 import clean_night as f
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from jobs.quality.aggregates import Frame, catalog_accounts, catalog_products, vector_rows, vector_spread
@@ -68,6 +69,32 @@ def test_a_clean_night_passes_every_check_and_leaves_data_docs(tmp_path: Path) -
     assert verdict.docs == str(tmp_path / "docs" / "index.html")
     assert (tmp_path / "docs" / "index.html").is_file()
     assert len(list((tmp_path / "docs" / "validations").rglob("*.html"))) == 7  # a page a suite and frame
+
+
+@pytest.mark.parametrize(
+    ("share", "places", "new", "faults"),
+    [
+        (0.34, (1,), True, {}),  # K = 3: one place, now and then two
+        (0.34, (1, 2), True, {}),
+        (0.34, (0, 1, 2), True, {"over_explored": 1}),
+        (0.34, (1,), False, {"explored_not_new": 1}),
+        (0.01, (1, 2), True, {"over_explored": 1}),
+        (0.0, (1,), True, {"over_explored": 1}),
+    ],
+)
+def test_explored_entries_are_counted(share: float, places: tuple[int, ...], new: bool, faults: dict[str, int]) -> None:
+    lists = copy.deepcopy(CLEAN_LISTS)
+    assert f.K == 3
+    for place in places:
+        full(lists)["items"][place]["reason"] = "explore"
+    active = f.active(CLEAN)
+    active = active.append_column("new", pa.array([new] * len(active)))
+    frame, _ = list_frames(
+        active, lambda c: f.lists_table(lists, c), categories=f.CATEGORIES, taxonomy=f.TAXONOMY, weights=f.weights,
+        k=f.K, explore=share,
+    )  # fmt: skip
+    found = {n: int(frame.data[n].iloc[0]) for n in ("over_explored", "explored_not_new", "unknown_reasons")}
+    assert {n: v for n, v in found.items() if v} == faults
 
 
 # --- planted faults ---------------------------------------------------------------------------------------------
@@ -216,6 +243,10 @@ FAULTS: dict[str, tuple[Callable[[Rows, Rows], None], str]] = {
         "complements.scores_recomputed"),
     "parts": (entry(0, visual=lambda r, _: r["items"][0]["visual"] + 1), "complements.parts_add_up"),
     "no score": (entry(0, score=None), "complements.scores_present"),
+    "no score, though not by the model alone": (entry(0, score=None, reason="boost"), "complements.scores_present"),
+    "a reason nobody knows": (entry(0, reason="pinned"), "complements.reasons_known"),
+    "explored, but not new": (entry(0, reason="explore"), "complements.explored_are_new"),
+    "explored, but exploration is off": (entry(0, reason="explore"), "complements.explored_within_share"),
 }  # fmt: skip
 
 

@@ -75,6 +75,7 @@ export function card(product, ...extra) {
   return el("li", { class: "card" },
     el("a", { href: safe(product.product_url) },
       photo(product),
+      product.reason === "explore" ? el("span", { class: "new" }, "New in") : null,
       el("span", { class: "text" },
         product.brand ? el("span", { class: "brand" }, product.brand) : null,
         el("span", { class: "title" }, product.title),
