@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from jobs.lake import Lake
 
@@ -26,13 +25,13 @@ def live(rows: pa.Table) -> Bools:
     written = rows["written"].to_numpy()
     if not len(written) or written.max() == 0:
         return ~removed
-    item = _codes(rows["item_id"])
-    key = item.astype(np.int64) * (1 << 20) + _codes(rows["target_category"])
-    order = np.lexsort((written, key))
-    last = np.ones(len(order), dtype=np.bool_)
-    last[:-1] = key[order][1:] != key[order][:-1]
-    out = np.zeros(len(order), dtype=np.bool_)
-    out[order[last]] = True
+    targets = int((target := _codes(rows["target_category"])).max()) + 1
+    key = _codes(rows["item_id"]).astype(np.int64) * targets + target
+    # The later one in this order wins: written ascending, so files that are read in order cost next to nothing.
+    order = np.argsort(written, kind="stable")
+    last = np.full(int(key.max()) + 1, -1, dtype=np.int64)
+    last[key[order]] = order
+    out: Bools = last[key] == np.arange(len(key))
     return out & ~removed
 
 
@@ -52,8 +51,10 @@ def read_live(
 
 
 def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int32]:
-    encoded = column.combine_chunks()
-    if not pa.types.is_dictionary(encoded.type):
-        encoded = encoded.dictionary_encode()
-    codes: npt.NDArray[np.int32] = pc.cast(encoded.indices, pa.int32()).to_numpy()
+    if not pa.types.is_dictionary(column.type):
+        column = column.combine_chunks().dictionary_encode()
+    else:
+        column = column.unify_dictionaries()
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    codes: npt.NDArray[np.int32] = np.concatenate([c.indices.to_numpy(zero_copy_only=False) for c in chunks])
     return codes

@@ -9,23 +9,18 @@ and after, and `finish` uses nothing below it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.complements import emit
+from jobs.complements.before import ARRIVED, GONE, Published, Stored, earlier, stored
 from jobs.complements.compiled import compiled
 from jobs.complements.emit import Figures, Near, Rows
 from jobs.complements.explore import explore_of
 from jobs.complements.finish import Known, finish
-from jobs.complements.gallery import LEVELS, Gallery
-from jobs.complements.generations import KEY, live
-from jobs.complements.hashing import UInt64, lanes_of
+from jobs.complements.gallery import Gallery
 from jobs.complements.score import (
     INT32_MIN,
     SCALE,
@@ -44,53 +39,31 @@ from jobs.complements.tasks import Update
 from jobs.complements.worker import Spec, arrived_of, base_of, effects_of, gallery_of, lake_of, near_of, queries_of
 from schemas.tables import VISUAL_DIM
 
-_LISTS = (*KEY, "slot", "size", "feasible", "empty_reason", "level", "list_hash")
 _CELLS = 1 << 23  # float32 scores of pages × new targets held at once
-_GONE, _ARRIVED = -1, -2
-_ROWS = 8192  # of candidates brought up to date at once
-_DICTIONARY = ("neighbour_ids", "item_id", "target_category")  # read as codes and names, as they are stored
 
 
 def update(spec: Spec, task: Update, figures: Figures) -> Iterator[Rows]:
     """Changed rows of one task."""
     t0 = time.perf_counter()
     source = gallery_of(spec, task.source)
-    lists = _Published.read(spec, task, source)
-    holds = _holding(spec, task)
+    was = earlier(spec, task)
     figures.read_s += time.perf_counter() - t0
     if task.lead and not spec.whole:
-        yield from lists.departed(spec, task.source)
+        yield from was.lists.departed(spec, task.source)
     for name in task.files:
-        for stored in _read(spec, name, holds[name], source, figures):
-            yield from _stored(spec, task.source, source, stored, lists, figures)
+        for some in stored(lake_of(spec), name, was.holds[name], source, figures):
+            yield from _brought(spec, task.source, source, some, was.lists, figures)
 
 
-def _read(spec: Spec, name: str, holds: Bools, source: Gallery, figures: Figures) -> Iterator[_Stored]:
-    """A file of `candidates`, some thousand rows at a time: what a night writes of them becomes a row group."""
-    at, t0 = 0, time.perf_counter()
-    with _opened(lake_of(spec).open_file(name)) as f:
-        parts: list[pa.Table] = []
-        for group in range(f.num_row_groups):
-            parts.append(f.read_row_group(group))
-            rows = sum(map(len, parts))
-            if rows < _ROWS and group + 1 < f.num_row_groups:
-                continue
-            stored = _Stored.of(parts, np.flatnonzero(holds[at : at + rows]), source)
-            at, parts = at + rows, []
-            figures.read_s += time.perf_counter() - t0
-            yield stored
-            t0 = time.perf_counter()
-
-
-def _stored(
-    spec: Spec, category: str, source: Gallery, stored: _Stored, lists: _Published, figures: Figures
+def _brought(
+    spec: Spec, category: str, source: Gallery, stored: Stored, lists: Published, figures: Figures
 ) -> Iterator[Rows]:
     for target, at in stored.by_target():
         if target not in spec.taxonomy.targets[category]:
             continue
         pages = stored.pages[at]
         slot = spec.slot(category, target)
-        # A page that is there no more, or asks no more, has no neighbours; its lists are `_Published.departed`'s.
+        # A page that is there no more, or asks no more, has no neighbours; its lists are `Published.departed`'s.
         gone = (pages < 0) | (source.level[np.maximum(pages, 0)] < 0) if len(source) else pages < 0
         if gone.any() and not spec.whole:
             yield emit.removed("candidates", slot, stored.ids.take(pa.array(at[gone])))
@@ -103,8 +76,8 @@ def _stored(
 
 
 def _department(
-    spec: Spec, slot: emit.Slot, source: Gallery, target: Gallery, department: int, stored: _Stored, at: Int64,
-    rows_of: Int64, lists: _Published, figures: Figures,
+    spec: Spec, slot: emit.Slot, source: Gallery, target: Gallery, department: int, stored: Stored, at: Int64,
+    rows_of: Int64, lists: Published, figures: Figures,
 ) -> list[Rows]:  # fmt: skip
     """Changed rows of the pages of one department for one slot."""
     pages = stored.pages[at]
@@ -202,9 +175,9 @@ def _known(
         n = 0
         for e in range(offsets[at[i]], offsets[at[i] + 1]):
             row = rows_of[neighbours[e]]
-            if row == _ARRIVED:
+            if row == ARRIVED:
                 wrong[i] = True
-            elif row != _GONE and n < depth:
+            elif row != GONE and n < depth:
                 keys[i, n] = (-np.int64(scores[e]) << 32) | row
                 score[i, n], visual[i, n] = scores[e], visuals[e]
                 n += 1
@@ -245,163 +218,3 @@ def _merge(
             keys[page, p], score[page, p], visual[page, p] = keys[page, p - 1], score[page, p - 1], visual[page, p - 1]
             p -= 1
         keys[page, p], score[page, p], visual[page, p] = key, -(key >> 32), new_visual[n]
-
-
-# --- what the earlier night left ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """Rows of some row groups of `candidates`, and which of them hold."""
-
-    ids: pa.Array  # of all rows
-    pages: Int64  # [N] of all rows: row of the source gallery, -1 where it is there no more
-    keep: Int64  # rows that hold
-    target: npt.NDArray[np.int32]  # [N] place in `targets`
-    targets: list[str]
-    offsets: Int64  # [N + 1]
-    neighbours: npt.NDArray[np.int32]  # place in `names`
-    names: pa.Array
-    scores: Int32
-    visuals: Int32
-    horizon: Int32
-
-    @classmethod
-    def of(cls, parts: Sequence[pa.Table], keep: Int64, source: Gallery) -> _Stored:
-        ids = pa.concat_arrays([_plain(p["item_id"]) for p in parts])
-        pages = pc.fill_null(pc.index_in(ids, value_set=source.ids), -1).to_numpy().astype(np.int64)
-        target = _unified([_encoded(p["target_category"]) for p in parts])
-        near = [_only(p["neighbour_ids"]) for p in parts]
-        ends = np.cumsum([0, *(len(n.values) for n in near)])
-        offsets = [n.offsets.to_numpy().astype(np.int64)[:-1] + e for n, e in zip(near, ends, strict=False)]
-        codes, names = _joined([_encoded(n.values) for n in near])
-        flat = [np.concatenate([_only(p[n]).values.to_numpy() for p in parts]) for n in ("scores", "visuals")]
-        return cls(
-            ids, pages, keep, target.indices.to_numpy().astype(np.int32), target.dictionary.to_pylist(),
-            np.concatenate([*offsets, ends[-1:]]), codes, names, flat[0], flat[1],
-            np.concatenate([p["horizon"].to_numpy() for p in parts]),
-        )  # fmt: skip
-
-    def by_target(self) -> Iterator[tuple[str, Int64]]:
-        for n, name in enumerate(self.targets):
-            at = self.keep[self.target[self.keep] == n]
-            if len(at):
-                yield name, at
-
-    def rows_of(self, target: Gallery) -> Int64:
-        """Of each name the row of the target's gallery; _GONE where it is no possible target, _ARRIVED a new one."""
-        if not len(target):
-            return np.full(len(self.names), _GONE, dtype=np.int64)
-        rows = pc.fill_null(pc.index_in(self.names, value_set=target.ids), -1).to_numpy().astype(np.int64)
-        there = (rows >= 0) & target.has_vector[np.maximum(rows, 0)]
-        return np.where(there, np.where(target.arrived[np.maximum(rows, 0)], _ARRIVED, rows), _GONE)
-
-
-@dataclass(frozen=True)
-class _Published:
-    """The category's lists of the earlier night, as far as tonight's are compared with them."""
-
-    at: Int64  # [pages, slots] row below, -1 where there is none
-    ids: pa.Array
-    targets: pa.Array
-    gone: Int64  # rows of products that are there no more
-    size: Int32
-    feasible: Int32
-    level: npt.NDArray[np.int8]
-    slot: Int32
-    hashed: UInt64  # [N, 2]
-
-    @classmethod
-    def read(cls, spec: Spec, task: Update, source: Gallery) -> _Published:
-        lake = lake_of(spec)
-        tables = [pq.read_table(lake.open_file(f), columns=list(_LISTS)) for f in task.lists_files]
-        schema = tables[0].schema if tables else pa.schema([(n, pa.string()) for n in _LISTS])
-        rows = pa.concat_tables([t.cast(schema) for t in tables]) if tables else schema.empty_table()
-        rows = rows.filter(pa.array(live(rows))).combine_chunks() if len(rows) else rows
-        ids = _plain(rows["item_id"])
-        page = pc.fill_null(pc.index_in(ids, value_set=source.ids), -1).to_numpy(zero_copy_only=False).astype(np.int64)
-        names = pa.array(spec.taxonomy.targets[task.source], pa.string())
-        targets = _plain(rows["target_category"])
-        place = pc.fill_null(pc.index_in(targets, value_set=names), -1).to_numpy(zero_copy_only=False).astype(np.int64)
-        at = np.full((len(source), len(names)), -1, dtype=np.int64)
-        there = (page >= 0) & (place >= 0)
-        at[page[there], place[there]] = np.flatnonzero(there)
-        level = pc.fill_null(pc.index_in(_plain(rows["level"]), value_set=pa.array(LEVELS)), -1)
-        size, feasible, slot = (rows[n].to_numpy().astype(np.int32) for n in ("size", "feasible", "slot"))
-        return cls(
-            at, ids, targets, np.flatnonzero(~there), size, feasible,
-            level.to_numpy(zero_copy_only=False).astype(np.int8), slot, lanes_of(_plain(rows["list_hash"])),
-        )  # fmt: skip
-
-    def departed(self, spec: Spec, source: str) -> Iterator[Rows]:
-        """Lists of products that are there no more."""
-        targets = self.targets.take(pa.array(self.gone))
-        for target in pc.unique(targets).to_pylist():
-            if target not in spec.taxonomy.targets[source]:
-                continue
-            own = self.gone[pc.equal(targets, target).to_numpy(zero_copy_only=False)]
-            yield emit.removed("complements", spec.slot(source, target), self.ids.take(pa.array(own)))
-
-    def differ(
-        self, pages: Int64, slot: emit.Slot, size: Int32, feasible: Int32, level: npt.NDArray[np.int8], hashed: UInt64
-    ) -> Bools:
-        """Where tonight's list (of these pages, for this slot) is another one than the earlier night's."""
-        at = self.at[pages, slot.slot]
-        same = at >= 0
-        if not same.any():
-            return ~same
-        old = np.maximum(at, 0)
-        same &= (self.size[old] == size) & (self.feasible[old] == feasible) & (self.slot[old] == slot.slot)
-        same &= self.level[old] == level
-        same &= (self.hashed[old] == hashed).all(axis=1)
-        return ~same
-
-
-def _holding(spec: Spec, task: Update) -> dict[str, Bools]:
-    """By file of the category's `candidates`: which of its rows hold."""
-    lake, parts = lake_of(spec), []
-    for name in task.neighbour_files:
-        parts.append(pq.read_table(lake.open_file(name), columns=list(KEY)))
-    if not parts:
-        return {}
-    holds = live(pa.concat_tables([p.cast(parts[0].schema) for p in parts]))
-    ends = np.cumsum([len(p) for p in parts])
-    return {n: holds[e - len(p) : e] for n, p, e in zip(task.neighbour_files, parts, ends, strict=True)}
-
-
-def _opened(file: pa.NativeFile) -> pq.ParquetFile:
-    schema = pq.read_metadata(file).schema
-    paths = [schema.column(n).path for n in range(len(schema))]
-    file.seek(0)
-    return pq.ParquetFile(file, read_dictionary=[p for p in paths if p.split(".")[0] in _DICTIONARY])
-
-
-def _plain(column: pa.ChunkedArray) -> pa.Array:
-    array = _only(column)
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
-
-
-def _encoded(column: pa.ChunkedArray | pa.Array) -> pa.DictionaryArray:
-    array = _only(column) if isinstance(column, pa.ChunkedArray) else column
-    return array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-
-
-def _only(column: pa.ChunkedArray) -> pa.Array:
-    """A row group's column: one piece."""
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
-    return array
-
-
-def _joined(parts: Sequence[pa.DictionaryArray]) -> tuple[Int32, pa.Array]:
-    """Codes and names of all, a name as often as it stands in one of them."""
-    starts = np.cumsum([0, *(len(p.dictionary) for p in parts)])
-    codes = [p.indices.to_numpy(zero_copy_only=False) + s for p, s in zip(parts, starts, strict=False)]
-    return np.concatenate(codes).astype(np.int32, copy=False), pa.concat_arrays([p.dictionary for p in parts])
-
-
-def _unified(parts: Sequence[pa.DictionaryArray]) -> pa.DictionaryArray:
-    """Parts whose names are few as one, each name once."""
-    array = pa.chunked_array(parts).unify_dictionaries().combine_chunks()
-    return array.chunk(0) if isinstance(array, pa.ChunkedArray) else array

@@ -173,8 +173,16 @@ def _spread(lists: Lists, has: Bools, empty: Lists) -> Lists:
 
 
 def gallery_of(spec: Spec, category: str) -> Gallery:
+    return opened_gallery(gallery_key(spec, category))
+
+
+def gallery_key(spec: Spec, category: str) -> GalleryKey:
     n = spec.taxonomy.categories.index(category)
-    return _opened(spec.lake_root, spec.s3_endpoint_url, spec.run_id, spec.content, n)
+    return spec.lake_root, spec.s3_endpoint_url, spec.run_id, spec.content, n
+
+
+def opened_gallery(key: GalleryKey) -> Gallery:
+    return _opened(*key)
 
 
 def base_of(spec: Spec, category: str, department: int) -> Base:
@@ -197,13 +205,12 @@ def lake_of(spec: Spec) -> Lake:
     return Lake(spec.lake_root, s3_endpoint_url=spec.s3_endpoint_url)
 
 
-_Key = tuple[str, str | None, str, str, int]
+GalleryKey = tuple[str, str | None, str, str, int]
 
 
-def _base_key(spec: Spec, category: str, department: int) -> tuple[_Key, tuple[bool, ...]]:
+def _base_key(spec: Spec, category: str, department: int) -> tuple[GalleryKey, tuple[bool, ...]]:
     flags = tuple(bool(b) for b in spec.allowed[department])
-    n = spec.taxonomy.categories.index(category)
-    return (spec.lake_root, spec.s3_endpoint_url, spec.run_id, spec.content, n), flags
+    return gallery_key(spec, category), flags
 
 
 class _Hashless:
@@ -225,19 +232,19 @@ def _opened(root: str, endpoint: str | None, run_id: str, content: str, n: int) 
 
 
 @lru_cache(maxsize=2)  # tasks come by target and department
-def _built(key: _Key, flags: tuple[bool, ...]) -> Base:
+def _built(key: GalleryKey, flags: tuple[bool, ...]) -> Base:
     return _opened(*key).base(np.array(flags))
 
 
 @lru_cache(maxsize=1)  # likewise; as large as its base, and more
-def _indexed(key: _Key, flags: tuple[bool, ...], kind: Kind) -> Index:
+def _indexed(key: GalleryKey, flags: tuple[bool, ...], kind: Kind) -> Index:
     from jobs.complements import approximate
 
     return approximate.build(_built(key, flags), kind)
 
 
 @lru_cache(maxsize=64)  # a hundredth of the bases
-def _new(key: _Key, flags: tuple[bool, ...]) -> Base:
+def _new(key: GalleryKey, flags: tuple[bool, ...]) -> Base:
     g = _opened(*key)
     return g.base(np.array(flags), g.arrived)
 
