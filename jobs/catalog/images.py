@@ -27,6 +27,8 @@ class FolderImages:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        self._inside = str(self.root).rstrip("/") + "/"
+        self._folders: dict[str, str] = {}  # part of an address before its last "/" → that folder, links followed
 
     def list(self, address: str) -> ListedImage:
         """Raises ImageAddressError for addresses with a scheme and for paths that leave the root."""
@@ -37,13 +39,23 @@ class FolderImages:
             raise ImageAddressError("the path has control characters")
         if len(address) > 1024:
             raise ImageAddressError("the path is longer than 1,024 characters")
-        path = Path(os.path.realpath(self.root / address))
-        if not path.is_relative_to(self.root):
+        path = self._real(address)
+        if not path.startswith(self._inside) and path != str(self.root):
             raise ImageAddressError(f"the path leads out of the catalogue's folder {self.root.name}/")
         try:
-            stat = path.stat()
+            about = os.stat(path)
         except FileNotFoundError:
-            return ListedImage(str(path), None)
+            return ListedImage(path, None)
         except OSError as e:
-            return ListedImage(str(path), f"error-{e.errno}")
-        return ListedImage(str(path), f"{stat.st_size:x}-{stat.st_mtime_ns:x}")
+            return ListedImage(path, f"error-{e.errno}")
+        return ListedImage(path, f"{about.st_size:x}-{about.st_mtime_ns:x}")
+
+    def _real(self, address: str) -> str:
+        """The path with all links followed; each folder's only once, for a catalogue has thousands of images in it."""
+        folder, name = os.path.split(address)
+        if name in ("", ".", ".."):
+            return os.path.realpath(self.root / address)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(self.root / folder)
+        path = os.path.join(self._folders[folder], name)
+        return os.path.realpath(path) if os.path.islink(path) else path

@@ -4,76 +4,145 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.rules.attributes import Attributes, Bools, Float64, Int64
+from jobs.complements.compiled import compiled
+from jobs.rules.attributes import Attributes, Bools, Float64, Int16, Int32, Int64
 from jobs.rules.compile import Effects
 
 
 def choices(effects: Effects | None, pages: Attributes, targets: Attributes, may: Bools) -> Int64:
     """[N] groups with a product that a page may show: in stock, of an allowed department, not the page's own group,
     let pass by blocks and filters. Scores apart: what filters alone leave."""
-    out = np.zeros(len(pages), dtype=np.int64)
-    if not len(pages):
+    n = len(pages)
+    out = np.zeros(n, dtype=np.int64)
+    if not n or not len(targets):
         return out
-    shelf = _Shelf(targets)
-    own = shelf.groups_of(pages.group)
-    klass = np.zeros(len(pages), dtype=np.int64) if effects is None else effects.klass.astype(np.int64)
-    low, high = np.full(len(pages), -np.inf), np.full(len(pages), np.inf)
+    klass, allowed = np.zeros(n, dtype=np.int32), np.ones((1, len(targets)), dtype=np.bool_)
+    low, high = np.full(n, -np.inf), np.full(n, np.inf)
     if effects is not None:
-        low, high = effects.low, effects.high
-    bounded = np.isfinite(low) | np.isfinite(high)
-    stocked = [targets.in_stock & row[targets.department] for row in may]
-    kind = klass * len(may) + pages.department
-    order = np.argsort(kind, kind="stable")
-    for mine in np.split(order, np.flatnonzero(np.diff(kind[order])) + 1):
-        c, department = divmod(int(kind[mine[0]]), len(may))
-        good = stocked[department] if effects is None else stocked[department] & effects.allowed[c]
-        plain, banded = mine[~bounded[mine]], mine[bounded[mine]]
-        if len(plain):
-            there = shelf.present(good)
-            out[plain] = np.count_nonzero(there) - there[own[plain]]
-        if len(banded):
-            out[banded] = shelf.in_bands(good, low[banded], high[banded], own[banded])
+        klass, allowed, low, high = effects.klass, effects.allowed, effects.low, effects.high
+    names, code = np.unique(targets.group, return_inverse=True)
+    at = np.minimum(np.searchsorted(names, pages.group), len(names) - 1)
+    own = np.where(names[at] == pages.group, at, len(names))  # one past the last where the group has no target
+    order = np.argsort(klass.astype(np.int64) * len(may) + pages.department, kind="stable")
+    price = np.argsort(targets.price, kind="stable")  # those without one at the end
+    _count(
+        order, klass, pages.department, own, low, high, np.ascontiguousarray(allowed), price,
+        targets.in_stock, may, targets.department, code.reshape(-1), len(names), targets.price, out,
+    )  # fmt: skip
     return out
 
 
-class _Shelf:
-    """The targets' groups and prices as counting needs them, worked out once."""
+@compiled()
+def _count(
+    order: Int64, klass: Int32, department: Int16, own: Int64, low: Float64, high: Float64, allowed: Bools,
+    by_price: Int64, stock: Bools, may: Bools, target_department: Int16, group: Int64, groups: int, price: Float64,
+    out: Int64,
+) -> None:  # fmt: skip
+    """Fill out [N]. `order`: pages by class and department; `by_price`: targets by price, those without one last."""
+    n, t = len(order), len(by_price)
+    seen = np.full(groups + 1, -1, dtype=np.int64)
+    good, rows = np.empty(t, dtype=np.int64), np.empty(t, dtype=np.int64)
+    latest, tree = np.empty(groups + 1, dtype=np.int64), np.empty(t + 1, dtype=np.int64)
+    first, then = np.empty(t + 1, dtype=np.int64), np.empty(n, dtype=np.int64)
+    begin, goods, of = 0, 0, -1
+    while begin < n:
+        c, d = klass[order[begin]], department[order[begin]]
+        end = begin
+        while end < n and klass[order[end]] == c and department[order[end]] == d:
+            end += 1
+        if c != of:  # what the class leaves, by price
+            of, goods = c, 0
+            for i in range(t):
+                r = by_price[i]
+                good[goods] = r
+                goods += allowed[c, r] and stock[r]
+        m = priced = distinct = 0
+        for i in range(goods):
+            r = good[i]
+            if may[d, target_department[r]]:
+                rows[m] = r
+                m += 1
+                priced += not np.isnan(price[r])
+                if seen[group[r]] != begin:
+                    seen[group[r]] = begin
+                    distinct += 1
+        bounded = False
+        for i in range(begin, end):
+            p = order[i]
+            if np.isfinite(low[p]) or np.isfinite(high[p]):
+                bounded = True
+            else:
+                out[p] = distinct - (own[p] < groups and seen[own[p]] == begin)
+        if bounded:
+            _bands(order[begin:end], own, low, high, rows[:priced], group, price, latest, tree, first, then, out)
+        begin = end
 
-    def __init__(self, targets: Attributes) -> None:
-        self.names, code = np.unique(targets.group, return_inverse=True)
-        self.code = code.reshape(-1)  # [T] groups from 0
-        self.price = targets.price
-        self.priced = ~np.isnan(self.price)
-        self.rank = np.argsort(np.argsort(self.price, kind="stable"))  # [T] place by price
 
-    def groups_of(self, groups: Int64) -> Int64:
-        """Codes of groups; one past the last for a group that has no target."""
-        at = np.searchsorted(self.names, groups)
-        found = self.names[np.minimum(at, len(self.names) - 1)] == groups if len(self.names) else np.zeros(len(groups))
-        return np.where(found, at, len(self.names))
+@compiled()
+def _search(price: Float64, rows: Int64, x: float, right: bool) -> int:
+    """np.searchsorted of the prices of rows."""
+    a, b = 0, len(rows)
+    while a < b:
+        mid = (a + b) >> 1
+        v = price[rows[mid]]
+        if v < x or (right and v == x):
+            a = mid + 1
+        else:
+            b = mid
+    return a
 
-    def present(self, good: Bools) -> Bools:
-        """One flag a group, and a last one, False: is one of its targets good?"""
-        flags = np.zeros(len(self.names) + 1, dtype=np.bool_)
-        flags[self.code[good]] = True
-        return flags
 
-    def in_bands(self, good: Bools, low: Float64, high: Float64, own: Int64) -> Int64:
-        """Groups among the good with a price in each band, the page's own apart.
+@compiled()
+def _bands(
+    pages: Int64, own: Int64, low: Float64, high: Float64, rows: Int64, group: Int64, price: Float64, latest: Int64,
+    tree: Int64, first: Int64, then: Int64, out: Int64,
+) -> None:  # fmt: skip
+    """Distinct groups of rows (by price) inside each page's band [low, high], its own apart.
 
-        A target counts where no cheaper one of its group is inside the band too.
-        """
-        rows = np.flatnonzero(good & self.priced)
-        rows = rows[np.argsort(self.rank[rows])]
-        price, group = self.price[rows], self.code[rows]
-        chain = np.argsort(group, kind="stable")  # in each group by price
-        cheaper = np.full(len(rows), -1, dtype=np.int64)
-        same = group[chain[1:]] == group[chain[:-1]]
-        cheaper[chain[1:][same]] = chain[:-1][same]
-        start, stop = np.searchsorted(price, low, side="left"), np.searchsorted(price, high, side="right")
-        mine = np.where(self.present(good)[own], own, -1)
-        asked, back = np.unique(np.column_stack([start, stop, mine]), axis=0, return_inverse=True)
-        counts = [
-            np.count_nonzero(cheaper[a:b] < a) - bool(g >= 0 and (group[a:b] == g).any()) for a, b, g in asked.tolist()
-        ]
-        return np.array(counts, dtype=np.int64)[back.reshape(-1)]
+    Rows are passed once. A Fenwick tree counts the latest row of each group by place, so the groups that lie in
+    rows[a:b] are, when b rows were passed, the latest ones from a on.
+    """
+    m = len(rows)
+    first[: m + 1], tree[: m + 1] = -1, 0
+    for i in range(m):
+        latest[group[rows[i]]] = -1
+    for j in range(len(pages)):  # pages by the end of their band, chained
+        p = pages[j]
+        if np.isfinite(low[p]) or np.isfinite(high[p]):
+            b = _search(price, rows, high[p], True)
+            then[j], first[b] = first[b], j
+    there = 0
+    for b in range(m + 1):
+        if b:
+            g = group[rows[b - 1]]
+            if latest[g] >= 0:
+                i = latest[g] + 1
+                while i <= m:
+                    tree[i] -= 1
+                    i += i & -i
+                there -= 1
+            latest[g] = b - 1
+            i = b
+            while i <= m:
+                tree[i] += 1
+                i += i & -i
+            there += 1
+        j = first[b]
+        while j >= 0:
+            p = pages[j]
+            a = _search(price, rows, low[p], False)
+            count, i = there, a
+            while i > 0:
+                count -= tree[i]
+                i -= i & -i
+            if own[p] < len(latest) - 1 and _in(rows, group, latest, own[p], a, b):
+                count -= 1
+            out[p] = max(count, 0)
+            j = then[j]
+
+
+@compiled()
+def _in(rows: Int64, group: Int64, latest: Int64, own: int, a: int, b: int) -> bool:
+    """Is one of rows[a:b] of this group? `latest` of a group that none of the rows has is of an earlier call."""
+    at = latest[own]
+    return a <= at < b and group[rows[at]] == own

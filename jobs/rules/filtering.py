@@ -63,7 +63,7 @@ class Passing:
         return passes, None
 
     def _asked(self, asked: Any, kind: str, page: int) -> Any:
-        """What a filter asks for on this page: values, a range, a band, a place in the taxonomy; None for nothing."""
+        """What a filter asks for on this page: values, a range, a band, the page's own code; None for nothing."""
         if isinstance(asked, Band):
             return None if np.isnan(self.pages.price[page]) else asked
         if asked != SAME:
@@ -71,8 +71,8 @@ class Passing:
         own = getattr(self.pages, kind)
         if not isinstance(own, Codes):
             return int(own[page])
-        code = int(own.codes[page])
-        return (own.names[code],) if code >= 0 else None
+        code = int(own.codes[page])  # all categories share the names
+        return code if code >= 0 else None
 
     def limits(self, f: Chooser) -> bool:
         """Is there a target that the filter may keep away?"""
@@ -90,4 +90,4 @@ class Passing:
         if kind == "department":
             return np.equal(t.department, asked) if isinstance(asked, int) else t.department_among(asked)
         column: Codes = getattr(t, kind)
-        return column.among(asked)
+        return np.equal(column.codes, asked) if isinstance(asked, int) else column.among(asked)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.catalog.images import FolderImages
+from jobs.catalog.images import FolderImages, ImageAddressError
 from jobs.catalog.reader import read_catalog
 from jobs.catalog.snapshot import Snapshot, fingerprint_of, take_snapshot
 from jobs.errors import DataError, SettingsError
@@ -65,6 +65,47 @@ def test_a_row_that_breaks_the_contract_is_rejected(
     assert reason in got.rejected[0].reason
     assert got.rows["item_id"].to_pylist() == ["other-row"]
     assert got.total == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "where"),
+    [
+        ("a.jpg", "a.jpg"),
+        ("./sub//b.jpg", "sub/b.jpg"),
+        ("sub/../a.jpg", "a.jpg"),
+        ("sub/.", "sub"),
+        ("sub/", "sub"),
+        ("inside/b.jpg", "sub/b.jpg"),  # links followed
+        ("inside/../a.jpg", "a.jpg"),
+        ("deep/c.jpg", "a.jpg"),
+        ("gone/x.jpg", "gone/x.jpg"),
+        ("a.jpg/x.jpg", "a.jpg/x.jpg"),
+        ("loop/x.jpg", "loop/x.jpg"),
+        ("out/passwd", None),
+        ("sub/out.jpg", None),
+        ("sub/../../a.jpg", None),
+        ("..", None),
+    ],
+)
+def test_an_image_is_where_its_links_lead_and_never_outside(tmp_path: Path, address: str, where: str | None) -> None:
+    for folder in ("sub", "deep"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "sub" / "b.jpg").write_bytes(b"xy")
+    links = {"inside": "sub", "deep/c.jpg": "../a.jpg", "out": "/etc", "sub/out.jpg": "/etc/passwd", "loop": "loop"}
+    for name, to in links.items():
+        os.symlink(to, tmp_path / name)
+    images = FolderImages(tmp_path)
+    for _ in range(2):  # a folder that is known already gives the same
+        if where is None:
+            with pytest.raises(ImageAddressError, match="leads out"):
+                images.list(address)
+            continue
+        got = images.list(address)
+        assert got.uri == os.path.realpath(tmp_path / address) == str(tmp_path.resolve() / where)
+        size = {"a.jpg": "1-", "sub/b.jpg": "2-"}.get(where)
+        if size:
+            assert (got.fingerprint or "").startswith(size)
 
 
 @pytest.mark.parametrize(

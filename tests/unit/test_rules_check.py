@@ -125,6 +125,48 @@ def test_choices_are_those_of_plain_loops(
     assert choices(None, pages, targets, MAY).dtype == np.int64
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{name: a, verb: filter, brand: same}",
+        "{name: a, verb: filter, brand: same}\n{name: b, verb: filter, price: -30%/+50%}",
+        "{name: a, verb: filter, department: same}\n{name: b, verb: block, source: {brand: b1}, target: {price: {max: 12}}}",
+        "{name: a, verb: filter, price: +0%/+0%, source: {department: girls}}\n{name: b, verb: filter, season: same}",
+        "{name: a, verb: filter, price: -90%/-50%}",
+    ],
+)
+def test_choices_of_a_whole_shop_are_those_of_plain_loops(text: str) -> None:
+    """Many pages of each class, groups that repeat, prices that tie or are missing, groups across the categories."""
+    rng = np.random.default_rng(6)
+    made = []
+    for n in range(160):
+        price = None if rng.random() < 0.15 else float(rng.integers(8, 20))
+        brand = None if rng.random() < 0.1 else f"b{rng.integers(4)}"
+        about = {"brand": brand, "price": price, "season": f"s{rng.integers(2)}", "group_id": f"g{rng.integers(70)}"}
+        department = str(rng.choice(["women", "men", "unisex", "girls"]))
+        made.append(product(f"p{n:03}", "tops" if n % 2 else "shoes", department=department,
+                            in_stock=bool(rng.random() < 0.8), **about))  # fmt: skip
+    world = shop(*made)
+    pages, targets = world["tops"], world["shoes"]
+    e = effects(rules(text), DAY, pages, targets, MAY, K) if text else None
+    want = []
+    for i in range(len(pages)):
+        groups = set()
+        for t in range(len(targets)):
+            good = targets.in_stock[t] and MAY[pages.department[i], targets.department[t]]
+            good = good and targets.group[t] != pages.group[i]
+            if e is not None:
+                good = good and e.allowed[e.klass[i], t]
+                if np.isfinite(e.low[i]) or np.isfinite(e.high[i]):
+                    good = good and e.low[i] <= targets.price[t] <= e.high[i]
+            if good:
+                groups.add(int(targets.group[t]))
+        want.append(len(groups))
+    assert choices(e, pages, targets, MAY).tolist() == want
+    assert not text or 0 < sum(want) < sum(choices(None, pages, targets, MAY))
+
+
 CATALOG = """item_id,category,image,brand,season,tags,markets
 t,tops,a.jpg,Acme,Summer,new|eco,
 s,shoes,a.jpg,Bolt,,,DE|AT
