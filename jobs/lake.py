@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.table import FilterConjunctionType
@@ -101,6 +102,15 @@ class Lake:
                 value = pa.scalar(_DEFAULTS.get(column.name), column.type)
                 got = got.append_column(column.name, pa.repeat(value, len(got)))
         return got.select(schema.names).cast(schema)
+
+    def rows(self, table: str, version: int, partitions: Mapping[str, Sequence[str]]) -> int:
+        """Rows of some partitions (column → values), by the table's log; files without a count are passed over."""
+        if version == NO_TABLE:
+            return 0
+        found = pa.table(self.open(table, version).get_add_actions(flatten=True))
+        for name, values in partitions.items():
+            found = found.filter(pc.is_in(found[f"partition.{name}"], value_set=pa.array(values)))
+        return int(pc.sum(found["num_records"]).as_py() or 0)
 
     def open_file(self, uri: str) -> pa.NativeFile:
         """A data file of a table (an address that Delta gives) for reading at random."""

@@ -209,8 +209,17 @@ def _night(
     written = int(before.schema.metadata[b"written"]) + 1
     writes = base.stages["complements"].writes
     current = all(_files(ctx, t, writes[t]) == _files(ctx, t, ctx.manifest.version(t)) for t in TABLES)
-    whole = not current or written > lists.compact_nights
+    whole = not current or written > lists.compact_nights or _mostly_past(ctx, all_)
     return Night("incremental", why, whole, 0 if whole else written, base), found
+
+
+def _mostly_past(ctx: StageContext, all_: Mapping[str, Gallery]) -> bool:
+    """Whether a table's slice has more rows that hold no more than rows that do: reading them costs more by now than
+    writing the slice as a whole."""
+    plan = ctx.manifest.plan
+    lists = sum(len(all_[c]) * len(ctx.taxonomy.targets[c]) for c in plan.categories)
+    slice_ = {"model_version": [plan.inputs.model_version], "source_category": list(plan.categories)}
+    return any(ctx.lake.rows(t, ctx.manifest.version(t), slice_) > 2 * lists for t in TABLES)
 
 
 def earlier_pages(lake: Lake, plan: RunPlan, search_key: str) -> tuple[Manifest | None, pa.Table | None, str]:

@@ -129,6 +129,8 @@ def deal(tasks: Sequence[Task | Update], partitions: int) -> tuple[tuple[Task | 
     middle = after - np.array([t.cost for t in tasks]) / 2
     share = np.minimum((middle / after[-1] * partitions).astype(int), partitions - 1)
     shares = [[t for t, s in zip(tasks, share, strict=True) if s == i] for i in range(partitions)]
+    # The largest first, so that all cores end together.
+    shares.sort(key=lambda s: -sum(t.cost for t in s))
     return tuple(tuple(sorted(s, key=_order)) for s in shares if s)
 
 
