@@ -77,8 +77,8 @@ def measure(request: Request, settings: Settings, say: Say) -> dict[str, Any]:
 
 
 def night_of(share: float) -> Night:
-    """A night with this share of new products: half as many leave, a tenth as many get another photo."""
-    return Night(new=share, gone=share / 2, reshot=share / 10)
+    """A night with this share of new products; half as many leave, a tenth as many get another photo. Stock stays."""
+    return Night(new=share, gone=share / 2, back=0, repriced=0, sold_out=0, restocked=0, reshot=share / 10)
 
 
 class _Bench:
@@ -171,7 +171,7 @@ class _Bench:
         """Each share's night after the one before it: incremental, then all over again, compared."""
         out, shop = {}, self.shop
         named = [(f"{share:g}", night_of(share)) for share in self.request.shares]
-        for name, night in [*named, *([("sale", SALE)] if self.request.sale else [])]:
+        for name, night in [*named, *([("usual", Night()), ("sale", SALE)] if self.request.sale else [])]:
             shop = replace(shop, nights=(*shop.nights, night))
             run_id = self.planned(shop)
             new = self.lists_of(run_id)
