@@ -50,6 +50,7 @@ class TrainConfig:
     batch_size: int = 2048  # triplets a step, over all processes
     negatives: int = 4  # fresh ones for each pair and epoch
     margin: float = 0.3  # of the triplet hinge, on scores in about [-1, 1]
+    across: float = 0.0  # share of the hinge that holds a pair against other pairs' negatives (`losses.across_loss`)
     drop: float = 0.5  # dropout on standardised features and on histograms
 
     # Text term (training only; needs a table)
@@ -94,8 +95,8 @@ class TrainConfig:
 _RANGES: Mapping[str, tuple[float, float]] = {
     "stages": (0, 8), "input_size": (32, 1024), "hidden": (0, 65_536), "rho": (0.0, 1.0), "epochs": (1, 10_000),
     "epoch_steps": (0, 10_000_000), "patience": (1, 10_000), "seed": (0, 2**31 - 1),
-    "batch_size": (1, 1_000_000), "negatives": (1, 1000), "margin": (0.0, 4.0), "drop": (0.0, 0.95),
-    "text_weight": (0.0, 100.0), "text_margin": (0.0, 2.0),
+    "batch_size": (1, 1_000_000), "negatives": (1, 1000), "margin": (0.0, 4.0), "across": (0.0, 1.0),
+    "drop": (0.0, 0.95), "text_weight": (0.0, 100.0), "text_margin": (0.0, 2.0),
     "ssl_weight": (0.0, 100.0), "ssl_batch": (2, 1_000_000), "outputs": (2, 1_000_000), "head_hidden": (1, 65_536),
     "head_bottleneck": (1, 65_536), "global_scale": (0.05, 1.0), "local_size": (16, 1024), "local_crops": (0, 64),
     "local_weight_end": (0.0, 10.0), "shape_suppression": (0.0, 1.0), "centre_momentum": (0.0, 0.999999),

@@ -1,6 +1,7 @@
 """Losses. One function a loss; scores are larger for what is more compatible.
 
 Triplet:    mean over active triplets of  margin - s(a, p) + s(a, n)
+Across:     the same with the negative score s(b, m) of another anchor b
 DINO:       mean over pairs of views (u of the teacher, v of the student, v is not u) of
             - sum_k  P_u[k] log softmax(logits_v / t_s)[k],   P_u = softmax((logits_u - centre) / t_t)
 Text:       hinge of an image's visual part against its own and other items' text vectors
@@ -29,6 +30,18 @@ def triplet_loss(positive: torch.Tensor, negative: torch.Tensor, margin: float) 
     if negative.numel() == 0 or positive.numel() == 0:
         raise ValueError("zero triplets: the mean of nothing is not a loss")
     return _active_mean(F.relu(margin - positive + negative))
+
+
+def across_loss(positive: torch.Tensor, negative: torch.Tensor, margin: float, rng: torch.Generator) -> torch.Tensor:
+    """The triplet hinge of each pair's score [B] against the negatives' scores [B, K] of another pair, by chance.
+
+    A triplet orders what completes one anchor and leaves free how high that anchor scores with anything at all; an
+    outfit is judged by the mean of its pairs' scores, held against those of other outfits. This makes scores of
+    different anchors comparable, by pairs alone: the quadruplet term of Chen et al., CVPR 2017. Raises ValueError for
+    zero triplets.
+    """
+    other = torch.randperm(len(positive), generator=rng).to(negative.device)
+    return triplet_loss(positive, negative[other], margin)[0]
 
 
 def text_loss(visual: torch.Tensor, text: torch.Tensor, margin: float) -> tuple[torch.Tensor, int]:

@@ -17,7 +17,15 @@ from medal_model.config import TrainConfig
 from medal_model.crops import cut, garment, garment_boxes, shuffle_tiles, without_colour
 from medal_model.curriculum import Views
 from medal_model.inputs import Inputs
-from medal_model.losses import Centre, dino_cross_entropy, dino_targets, sinkhorn_targets, text_loss, triplet_loss
+from medal_model.losses import (
+    Centre,
+    across_loss,
+    dino_cross_entropy,
+    dino_targets,
+    sinkhorn_targets,
+    text_loss,
+    triplet_loss,
+)
 from medal_model.sampling import Triplets
 from medal_model.student import MedalModel
 
@@ -58,8 +66,11 @@ def metric_term(
     weights = student.masks.weights()
     parts_of_score = weights[inputs.pairs[kind[a], kind[p]]] * z[a] * z[p]
     query = weights[inputs.pairs[kind[a][:, None], kind[q]]] * z[a][:, None]
-    loss, active = triplet_loss(parts_of_score.sum(-1), (query * z[q]).sum(-1), config.margin)
+    positive, negative = parts_of_score.sum(-1), (query * z[q]).sum(-1)
+    loss, active = triplet_loss(positive, negative, config.margin)
     value, told = float(loss.detach()), 0.0
+    if config.across > 0:
+        loss = torch.lerp(loss, across_loss(positive, negative, config.margin, rng), config.across)
     if projection is not None and inputs.text is not None and inputs.told is not None and config.text_weight > 0:
         known = inputs.told[rows.to(z.device)].nonzero()[:, 0]
         known = known[torch.randperm(len(known), generator=rng)[:_TEXT_ROWS].to(z.device)]

@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medal_model.losses import Centre, dino_cross_entropy, dino_targets, sinkhorn_targets, text_loss, triplet_loss
+from medal_model.losses import (
+    Centre,
+    across_loss,
+    dino_cross_entropy,
+    dino_targets,
+    sinkhorn_targets,
+    text_loss,
+    triplet_loss,
+)
 from medal_model.monitors import Readings, alarms, effective_rank, mask_entropy
 
 
@@ -20,6 +28,25 @@ def test_triplet_loss_is_the_mean_over_active_triplets() -> None:
     loss, active = triplet_loss(positive, negative, 0.3)
     assert active == len(above) == 3
     assert float(loss) == pytest.approx(sum(above) / len(above))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_across_loss_by_a_plain_loop(seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    positive, negative = torch.randn(5, generator=g), torch.randn(5, 3, generator=g)
+    other = torch.randperm(5, generator=torch.Generator().manual_seed(seed)).tolist()
+    hinges = [0.2 - float(positive[n]) + float(x) for n, o in enumerate(other) for x in negative[o]]
+    above = [h for h in hinges if h > 0]
+    got = across_loss(positive, negative, 0.2, torch.Generator().manual_seed(seed))
+    assert float(got) == pytest.approx(sum(above) / len(above), rel=1e-6)
+
+
+def test_across_loss_sees_what_a_triplet_cannot() -> None:
+    """Two anchors, each in good order; but one scores high with anything: its negative beats the other's positive."""
+    positive, negative = torch.tensor([0.2, 1.2]), torch.tensor([[-0.3], [0.7]])
+    assert float(triplet_loss(positive, negative, 0.3)[0]) == 0.0
+    draws = {float(across_loss(positive, negative, 0.3, torch.Generator().manual_seed(n))) for n in range(20)}
+    assert sorted(draws) == pytest.approx([0.0, 0.8])
 
 
 def test_no_active_triplet_is_a_zero_with_a_graph() -> None:
@@ -34,6 +61,8 @@ def test_no_active_triplet_is_a_zero_with_a_graph() -> None:
 def test_zero_terms_are_an_error() -> None:
     with pytest.raises(ValueError, match="zero triplets"):
         triplet_loss(torch.zeros(0), torch.zeros(0), 0.3)
+    with pytest.raises(ValueError, match="zero triplets"):
+        across_loss(torch.zeros(0), torch.zeros(0, 4), 0.3, torch.Generator())
     with pytest.raises(ValueError, match="zero targets"):
         dino_cross_entropy(torch.zeros(2, 4), [], 0.1)
     with pytest.raises(ValueError, match="1 rows"):
