@@ -227,7 +227,7 @@ def published_hash(items: list[tuple[str, int | None, int | None, str]]) -> str:
         value = _MASK
         if score is not None and visual is not None:
             value = ((score & 0xFFFFFFFF) << 32) | (visual & 0xFFFFFFFF)
-        number = ["model", "pin", "list", "boost", "bury"].index(reason)
+        number = ["model", "pin", "list", "boost", "bury", "explore"].index(reason)
         for word in (int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:16], "little"), value, number):
             a, b = _mix(a ^ word), _mix((b + word) & _MASK)
     return f"{a:016x}{b:016x}"

@@ -119,5 +119,5 @@ def test_list_hash_covers_every_published_field_and_nothing_else() -> None:
 
     one, two = ("a", 5, 3, "model"), ("b", -4, 4, "model")
     others = [("x", 5, 3, "model"), ("a", 6, 3, "model"), ("a", 5, 4, "model"), ("a", None, None, "pin"),
-              ("a", None, None, "list"), ("a", 5, 3, "boost")]  # fmt: skip
-    assert len({hashed(o, two) for o in [one, *others]} | {hashed(two, one), hashed(one), hashed()}) == 10
+              ("a", None, None, "list"), ("a", 5, 3, "boost"), ("a", 5, 3, "explore")]  # fmt: skip
+    assert len({hashed(o, two) for o in [one, *others]} | {hashed(two, one), hashed(one), hashed()}) == 11
