@@ -1,4 +1,4 @@
-"""`medal bench lists`."""
+"""`medal bench lists` and `lists-memory`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobs.errors import SettingsError
 
 
 def add(bench: typer.Typer) -> None:
-    """Add the command to the group `bench`."""
+    """Add the commands to the group `bench`."""
 
     @bench.command()
     def lists(
@@ -56,6 +56,29 @@ def add(bench: typer.Typer) -> None:
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(line + "\n", encoding="utf-8")
         typer.echo(line)
+
+    @bench.command("lists-memory")
+    def lists_memory(
+        pages: Annotated[int, typer.Option(min=1, help="Products of the source category.")] = 1_000_000,
+        targets: Annotated[int, typer.Option(min=1, help="Products of the target category.")] = 100_000,
+        seed: Annotated[int, typer.Option(help="Of the products.")] = 7,
+        teacher: Annotated[Path, typer.Option(help="Exported teacher whose mask is used.")] = (
+            Path("jobs/sample/teacher")
+        ),
+        work: Annotated[Path, typer.Option(help="Folder for the galleries; emptied first.")] = (
+            Path("var/bench/lists-memory")
+        ),
+    ) -> None:
+        """Peak memory of a worker of the lists job with one very large source category; its rows go nowhere."""
+        from jobs.bench.lists_memory import Order, measure
+        from jobs.settings import load_settings
+        from jobs.stage import log
+
+        s = load_settings().lists
+        order = Order(
+            str(work.resolve()), pages, targets, str(teacher), s.k, s.depth, s.query_block, s.base_block
+        )  # fmt: skip
+        typer.echo(json.dumps(measure(order, seed, log)))
 
 
 def _names(text: str) -> tuple[str, ...]:

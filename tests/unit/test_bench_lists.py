@@ -16,6 +16,8 @@ from lists_world import ROOT, draw_products, draw_weights, oracle
 
 from jobs.bench.lists import MARKER, Request, _Bench, _oracle, _places, measure, night_of
 from jobs.bench.lists_floor import Order, floor
+from jobs.bench.lists_memory import Order as MemoryOrder
+from jobs.bench.lists_memory import measure as measure_memory
 from jobs.bench.lists_oracle import differences
 from jobs.bench.lists_peer import World
 from jobs.bench.lists_peer import measure as measure_peer
@@ -213,6 +215,7 @@ def test_the_whole_bench_on_a_small_shop(tmp_path: Path) -> None:
     assert got["floor"]["pairs"] == got["job"]["pairs"] == got["pairs"]
     assert {n: (v["identical"], v["mode"]) for n, v in got["incremental"].items()} == {
         "0.02": (True, "incremental"),
+        "usual": (True, "incremental"),
         "sale": (True, "incremental"),
     }
     assert got["incremental"]["sale"]["pairs_ratio"] < 0.01
@@ -221,3 +224,13 @@ def test_the_whole_bench_on_a_small_shop(tmp_path: Path) -> None:
 def test_nights_of_a_share_bring_as_many_new_products() -> None:
     shop = VectorShop(2000, 7, 0.75, (night_of(0.1),))
     assert shop.born == (2000, 2200)
+
+
+def test_memory_of_a_worker_with_one_large_category(tmp_path: Path) -> None:
+    order = MemoryOrder(str(tmp_path / "work"), 1200, 300, "jobs/sample/teacher", 6, 12, 256, 100)
+    got = measure_memory(order, 7, lambda line: None)
+    assert got["rows"] == 2 * 1200, "a row of each table for every page"
+    assert got["tasks"] >= 1200 / 256
+    assert 0 < got["pairs"] < 1200 * 300
+    assert got["peak_rss_mib"] > 50
+    assert not (tmp_path / "work").exists()
