@@ -32,9 +32,7 @@ def active_products(ctx: StageContext) -> pa.Table:
         filters=[("model_version", "=", plan.inputs.model_version)],
     ).combine_chunks()
     # A fingerprint has no tab, so two keys are equal only where both their parts are.
-    there, wanted = (
-        pc.binary_join_element_wise(t["image_fingerprint"], t["item_id"], "\t") for t in (vectors, states)
-    )
+    there, wanted = (pc.binary_join_element_wise(t["image_fingerprint"], t["item_id"], "\t") for t in (vectors, states))
     index = pc.index_in(wanted, value_set=there.combine_chunks())
     lost = pc.sum(pc.and_(pc.is_null(index), pc.is_valid(states["image_fingerprint"]))).as_py() or 0
     if lost:
