@@ -85,7 +85,7 @@ class ListSettings(_Section):
     beyond: Literal["exact", "ivf", "hnsw"] = "exact"
     """Who proposes on a night that would compare more than `exact_pairs` pairs exactly."""
     exact_pairs: int = Field(10**12, ge=0)
-    exact_rows: int = Field(50_000, ge=0)
+    exact_rows: int = Field(100_000, ge=0)
     """Target categories of up to this many possible targets are searched exactly whatever the engine."""
     effort: float = Field(1.0, gt=0.0)
     """How much of an index is looked at: more is slower and misses less."""

@@ -24,22 +24,25 @@ def choices(effects: Effects | None, pages: Attributes, targets: Attributes, may
     at = np.minimum(np.searchsorted(names, pages.group), len(names) - 1)
     own = np.where(names[at] == pages.group, at, len(names))  # one past the last where the group has no target
     order = np.argsort(klass.astype(np.int64) * len(may) + pages.department, kind="stable")
-    price = np.argsort(targets.price, kind="stable")  # those without one at the end
+    rank = np.argsort(np.argsort(targets.price, kind="stable"))  # by price, those without one last
     _count(
-        order, klass, pages.department, own, low, high, np.ascontiguousarray(allowed), price,
+        order, klass, pages.department, own, low, high, np.ascontiguousarray(allowed), rank,
         targets.in_stock, may, targets.department, code.reshape(-1), len(names), targets.price, out,
     )  # fmt: skip
     return out
 
 
+_RUN = 64  # targets told apart from all others at once
+
+
 @compiled()
 def _count(
     order: Int64, klass: Int32, department: Int16, own: Int64, low: Float64, high: Float64, allowed: Bools,
-    by_price: Int64, stock: Bools, may: Bools, target_department: Int16, group: Int64, groups: int, price: Float64,
+    rank: Int64, stock: Bools, may: Bools, target_department: Int16, group: Int64, groups: int, price: Float64,
     out: Int64,
 ) -> None:  # fmt: skip
-    """Fill out [N]. `order`: pages by class and department; `by_price`: targets by price, those without one last."""
-    n, t = len(order), len(by_price)
+    """Fill out [N]. `order`: pages by class and department; `rank` [T]: place of each target by price."""
+    n, t = len(order), len(rank)
     seen = np.full(groups + 1, -1, dtype=np.int64)
     good, rows = np.empty(t, dtype=np.int64), np.empty(t, dtype=np.int64)
     latest, tree = np.empty(groups + 1, dtype=np.int64), np.empty(t + 1, dtype=np.int64)
@@ -52,10 +55,15 @@ def _count(
             end += 1
         if c != of:  # what the class leaves, by price
             of, goods = c, 0
-            for i in range(t):
-                r = by_price[i]
-                good[goods] = r
-                goods += allowed[c, r] and stock[r]
+            for start in range(0, t, _RUN):
+                stop, some = min(t, start + _RUN), False
+                for r in range(start, stop):
+                    some |= allowed[c, r]
+                if some:  # mostly a class is one brand's, or one season's
+                    for r in range(start, stop):
+                        good[goods] = r
+                        goods += allowed[c, r] and stock[r]
+            good[:goods] = good[np.argsort(rank[good[:goods]])]
         m = priced = distinct = 0
         for i in range(goods):
             r = good[i]

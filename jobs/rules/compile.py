@@ -118,8 +118,8 @@ def compiled(
     klass, first, _ = kinds(np.column_stack([bits, (relative & priced)[:, None], *same]))
     n_classes = len(first)
 
-    allowed = ~_blocked([c for c in choosers if c.rule.verb == "block"], first, len(targets))
-    blocked = ~allowed
+    blocked = _blocked([c for c in choosers if c.rule.verb == "block"], first, len(targets))
+    allowed = ~blocked
     low, high = np.full(len(pages), -np.inf), np.full(len(pages), np.inf)
     ends = np.full((n_classes, 2), np.nan)  # of the relative band
     passing = Passing(pages, targets)
