@@ -19,6 +19,7 @@ from jobs.embed.states import load_states
 from jobs.errors import DataError, GateBlocked
 from jobs.lake import Lake
 from jobs.quality.aggregates import Frame, catalog_accounts, catalog_products, vector_rows, vector_spread
+from jobs.quality.concentration import FIGURES, told
 from jobs.quality.gate import FrameSource, run_gate
 from jobs.quality.lists import list_frames
 from jobs.quality.recall import exact_frame, overall, recall_frame
@@ -66,7 +67,7 @@ def run(ctx: StageContext) -> StageResult:
             "crashed": len(verdict.crashed),
             **figures,
         },
-        note=f"{verdict.line()}; {_search_told(figures)}",
+        note="; ".join((verdict.line(), *([told(figures)] if "gini" in figures else []), _search_told(figures))),
     )
 
 
@@ -78,8 +79,8 @@ def _search_told(figures: Mapping[str, float]) -> str:
 
 
 def judge(ctx: StageContext) -> tuple[Verdict, dict[str, float]]:
-    """The verdict on a run, Data Docs written beside its manifest, and figures: the coverage over all its lists, and
-    where they come from approximate search their recall."""
+    """The verdict on a run, Data Docs written beside its manifest, and figures: coverage and concentration over all its
+    lists, and where they come from approximate search their recall."""
     active = active_products(ctx)
     lists, recall = cache(lambda: _lists(ctx, active)), cache(lambda: _recall(ctx, active))
     frames: dict[str, FrameSource] = {
@@ -103,7 +104,8 @@ def judge(ctx: StageContext) -> tuple[Verdict, dict[str, float]]:
         verdict = run_gate(checks, frames, values, Path(ctx.lake.run_uri(run_id)) / "data_docs")
     figures = {"coverage": 0.0}
     with suppress(Exception):  # the gate has it as a crashed check already
-        figures["coverage"] = float(lists()[0].data["coverage"].iloc[0])
+        total = lists()[0].data.iloc[0]
+        figures |= {name: round(float(total[name]), 6) for name in ("coverage", *FIGURES)}
     if _approximate(ctx):
         with suppress(Exception):
             names = ("recall", "recall_lowest", "recall_lists")

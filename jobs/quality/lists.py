@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from jobs.embed.newcomers import NEW
 from jobs.quality.aggregates import EXAMPLES, Frame, matrix
+from jobs.quality.concentration import Concentration, Targets
 from schemas.tables import EMBEDDING_DIM, REASONS, UNSCORED, VISUAL_DIM
 from schemas.taxonomy import Taxonomy
 
@@ -104,7 +105,8 @@ def list_frames(
     """The frames `lists` (one row: faults over all lists) and `categories` (one row a source category).
 
     lists: the rows of `complements` for a source category. categories: the source categories of the run.
-    Coverage is filled ÷ feasible, 1 where nothing is feasible. explore: share of the places that is for new products.
+    Coverage is filled ÷ feasible, 1 where nothing is feasible; `concentration.FIGURES` stand in the first frame too.
+    explore: share of the places that is for new products.
     """
     p = products_of(active, taxonomy)
     rules = _Rules(p, taxonomy, weights, k, explore)
@@ -139,6 +141,7 @@ def list_frames(
         "filled": filled,
         "feasible": feasible,
         "coverage": filled / feasible if feasible else 1.0,
+        **rules.shown.figures(),
         **faults.counts,
     }
     lowest = by.sort_values("coverage").head(3)
@@ -159,6 +162,8 @@ class _Rules:
         self.allowed = np.array([[b in taxonomy.matrix[a] for b in departments] for a in departments])
         self.ages = np.array([taxonomy.departments[d][1] == "child" for d in departments])
         self.never = np.array([[(a, b) in taxonomy.never for b in categories] for a in categories])
+        able = p.in_stock & p.has_vector
+        self.shown = Concentration(Targets(p.category, p.department, able, self.allowed), len(categories))
 
     def check(self, category: str, members: Ints, table: pa.Table, faults: Faults) -> int:
         """Count the faults of a source category's rows and of their entries. Returns the number of entries."""
@@ -223,6 +228,8 @@ class _Rules:
         x, y = source[parent], p.ids.get_indexer(ids.to_pandas()).astype(np.int64)
         known = y >= 0
         both = known & (x >= 0)
+        page = np.where(source >= 0, p.department[source], -1)
+        self.shown.add(page, target, np.bincount(parent, minlength=len(source)), y)
         owners, names = table["item_id"], table["target_category"]
 
         def entry(i: int) -> str:

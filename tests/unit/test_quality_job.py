@@ -45,6 +45,9 @@ def test_a_clean_run_is_logged_and_enters_the_manifest(tmp_path: Path, capsys: p
     assert result.counts["coverage"] == pytest.approx(
         360 / 366
     )  # one product has no vector, so its two feasible lists of three are empty
+    assert 0 < result.counts["gini_even"] < result.counts["gini"] < 1
+    assert 1 / 60 < result.counts["top1_share"] < result.counts["shown_share"] <= 1
+    assert f"Gini {result.counts['gini']:.3f} ({result.counts['gini_even']:.3f}); exact search" in result.note
     assert dict(result.reads) == {"catalog": 0, "embeddings": 0, "complements": 0}
     assert (tmp_path / "lake" / "runs" / f.RUN_ID / "data_docs" / "index.html").is_file()
     commands.show(job.load_verdict(lake, f.RUN_ID))
