@@ -64,6 +64,7 @@ class Request:
     peer_python: Path
     oracle: int  # lists checked by brute force
     rounds: int  # turns of floor and job
+    nights: int = 0  # usual nights in a row at the end, each from the one before; the last is made in full as well
 
 
 Say = Callable[[str], None]
@@ -184,7 +185,26 @@ class _Bench:
                 "pairs_ratio": round(new["pairs"] / full["pairs"], 5), "incremental": new, "full": full,
             }  # fmt: skip
             self.say(f"{name}: {new['mode']} {new['s']:.1f} s, full {full['s']:.1f} s, identical: {same}")
+        if self.request.nights:
+            out["in_a_row"] = self.in_a_row(shop)
         return out
+
+    def in_a_row(self, shop: VectorShop) -> dict[str, Any]:
+        """Usual nights brought up to date one from the other, none made in full but the last, which is compared."""
+        took, whole = [], 0
+        for n in range(self.request.nights):
+            shop = replace(shop, nights=(*shop.nights, Night()))
+            run_id = self.planned(shop)
+            took.append(self.lists_of(run_id))
+            rows = self.lake.read("complements", self.lake.manifest(run_id).version("complements"), columns=["written"])
+            whole += int(not pc.any(pc.not_equal(rows["written"], 0)).as_py())
+            self.say(f"night {n + 1} of {self.request.nights}: {took[-1]['mode']} {took[-1]['s']:.1f} s")
+        again = self.planned(shop, recompute=True)
+        full = self.lists_of(again)
+        return {
+            "nights": len(took), "incremental": sum(t["mode"] == "incremental" for t in took), "written_whole": whole,
+            "s": [t["s"] for t in took], "full_s": full["s"], "identical": self.identical(run_id, again),
+        }  # fmt: skip
 
     def identical(self, one: str, other: str) -> bool:
         """Whether two runs' `complements` hold the same rows, all columns but the generation they were written in."""

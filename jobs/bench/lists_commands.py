@@ -24,6 +24,7 @@ def add(bench: typer.Typer) -> None:
             "spark,hnswlib,autofaiss"
         ),
         sale: Annotated[bool, typer.Option(help="Also a night of prices and stock alone.")] = True,
+        nights: Annotated[int, typer.Option(min=0, help="Usual nights in a row, the last compared with a full.")] = 0,
         oracle: Annotated[int, typer.Option(min=0, help="Lists checked by brute force.")] = 1000,
         rounds: Annotated[int, typer.Option(min=1, help="Turns of floor and job; the median is reported.")] = 1,
         seed: Annotated[int, typer.Option(help="Of the shop and of what is sampled.")] = 7,
@@ -45,12 +46,14 @@ def add(bench: typer.Typer) -> None:
         if unknown := [p for p in chosen if p not in PEERS]:
             raise SettingsError(f"--peers: {', '.join(unknown)} unknown; there are {', '.join(PEERS)}")
         try:
-            nights = tuple(float(s) for s in _names(shares))
+            drawn = tuple(float(s) for s in _names(shares))
         except ValueError:
             raise SettingsError(f"--shares {shares}: must be numbers with commas, such as 0.001,0.01") from None
-        if not all(0 < s <= 1 for s in nights):
+        if not all(0 < s <= 1 for s in drawn):
             raise SettingsError(f"--shares {shares}: must be above 0 and at most 1")
-        request = Request(items, seed, teacher, work.resolve(), nights, sale, chosen, peer_python, oracle, rounds)
+        request = Request(
+            items, seed, teacher, work.resolve(), drawn, sale, chosen, peer_python, oracle, rounds, nights
+        )
         line = json.dumps(measure(request, load_settings(), log))
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)

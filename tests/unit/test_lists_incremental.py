@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lists_world import Nights, draw_products, draw_weights, table, unit
 
 from jobs.rules.compile import active
@@ -109,19 +112,6 @@ def test_each_kind_of_change(event: Callable[[Rows, np.random.Generator], None],
         assert nights.figures["full"] == nights.figures["pairs"] == 0
 
 
-def test_thirty_random_nights(tmp_path: Path) -> None:
-    rng, products = np.random.default_rng(11), draw_products(170, 5, ties=0.2)
-    # Lists of two categories, which every kind of change reaches, from targets in all.
-    nights = Nights(tmp_path, draw_weights(), k=K, depth=DEPTH, categories=("tops", "bags"))
-    nights.night(products)
-    rows = products.to_pylist()
-    for n in range(30):
-        for event in rng.choice(np.array(EVENTS[:10], dtype=object), 3):
-            event(rows, rng)
-        full, found = nights.night(table_of(rows))
-        assert found == full, f"night {n}"
-
-
 def test_a_sale_searches_only_the_lists_that_ran_out(tmp_path: Path) -> None:
     """No new photo: 5 % sold out, nothing is compared with anything but for lists that cannot be filled otherwise."""
     rng, products = np.random.default_rng(2), draw_products(600, 9)
@@ -201,6 +191,49 @@ def _retag(rows: Rows, rng: np.random.Generator) -> None:
         rows[n] |= {"brand": f"b{rng.integers(4)}", "tags": ["new"]}
 
 
+def _dressed(rows: Rows) -> pa.Table:
+    """Products with the columns that rules read."""
+    products = table_of(rows)
+    for name, kind in (("brand", pa.string()), ("price", pa.float64()), ("season", pa.string()),
+                       ("tags", pa.list_(pa.string())), ("markets", pa.list_(pa.string())),
+                       ("product_type", pa.string())):  # fmt: skip
+        products = products.append_column(name, pa.array([r.get(name) for r in rows], kind))
+    return products
+
+
+def _rules_of(rows: Rows, n: int) -> Any:
+    """The n-th of RULES, its pins on products that may stand there."""
+    pins = [r["item_id"] for r in rows if r["category"] in ("bags", "shoes") and r["in_stock"]][:3]
+    text = RULES[n % len(RULES)]
+    for m, item in enumerate(pins):
+        text = text.replace(f"PIN{m}", item)
+    return active(parse_rules(text, "drawn"), "2026-03-02")
+
+
+A_NIGHT = st.tuples(
+    st.lists(st.sampled_from([*EVENTS[:10], _reprice, _retag]), max_size=3), st.integers(0, len(RULES) - 1),
+    st.integers(0, 2**32),
+)  # fmt: skip
+
+
+@settings(max_examples=2, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(nights_=st.lists(A_NIGHT, min_size=30, max_size=30), seed=st.integers(0, 99))
+def test_thirty_nights_of_any_kind(nights_: list[tuple[list[Any], int, int]], seed: int) -> None:
+    """Arrivals, departures, returns, prices, stock, variants, new photos and other rules, in any order."""
+    rows = draw_products(100, seed, ties=0.2).to_pylist()
+    with tempfile.TemporaryDirectory() as folder:
+        # Lists of two categories, which every kind of change reaches, from targets in all.
+        nights = Nights(Path(folder), draw_weights(), k=K, depth=DEPTH, categories=("tops", "bags"))
+        for n, (events, rules, luck) in enumerate([([], 0, 0), *nights_]):
+            rng = np.random.default_rng(luck)
+            for event in events:
+                if len(rows) > 30 or event not in (_depart,):
+                    event(rows, rng)
+            _dress(rows, rng)
+            full, found = nights.night(_dressed(rows), _rules_of(rows, rules))
+            assert found == full, f"night {n}"
+
+
 def test_random_nights_under_changing_rules(tmp_path: Path) -> None:
     _under_changing_rules(tmp_path, 21, {"model", "boost", "bury", "pin", "list"})
 
@@ -218,18 +251,7 @@ def _under_changing_rules(root: Path, seed: int, reasons: set[str], explore: flo
         # Every night draws anew; now and then somebody changes share and seed.
         nights.settings |= {"run_id": f"2026-03-{n + 2:02}-all-g1", "explore_seed": n // 3}
         nights.settings["explore"] = explore * (1 if n % 4 else 0.5)
-        pins = [r["item_id"] for r in rows if r["category"] in ("bags", "shoes") and r["in_stock"]][:3]
-        text = RULES[n % len(RULES)]
-        for m, item in enumerate(pins):
-            text = text.replace(f"PIN{m}", item)
-        products = table_of(rows)
-        for name, kind in (("brand", pa.string()), ("price", pa.float64()), ("season", pa.string()),
-                           ("tags", pa.list_(pa.string())), ("markets", pa.list_(pa.string())),
-                           ("product_type", pa.string())):  # fmt: skip
-            products = products.append_column(name, pa.array([r.get(name) for r in rows], kind))
-        if explore:
-            products = products.append_column("new", pa.array(rng.random(len(rows)) < 0.3))
-        full, found = nights.night(products, active(parse_rules(text, "drawn"), "2026-03-02"))
+        full, found = nights.night(_dressed(rows), _rules_of(rows, n))
         assert found == full, f"night {n}"
         seen |= {i["reason"] for items in found["items"].to_pylist() for i in items}
         for event in rng.choice(np.array([*EVENTS[:6], _reprice, _retag], dtype=object), 3):
