@@ -251,7 +251,10 @@ def _under_changing_rules(root: Path, seed: int, reasons: set[str], explore: flo
         # Every night draws anew; now and then somebody changes share and seed.
         nights.settings |= {"run_id": f"2026-03-{n + 2:02}-all-g1", "explore_seed": n // 3}
         nights.settings["explore"] = explore * (1 if n % 4 else 0.5)
-        full, found = nights.night(_dressed(rows), _rules_of(rows, n))
+        products = _dressed(rows)
+        if explore:
+            products = products.append_column("new", pa.array(rng.random(len(rows)) < 0.3))
+        full, found = nights.night(products, _rules_of(rows, n))
         assert found == full, f"night {n}"
         seen |= {i["reason"] for items in found["items"].to_pylist() for i in items}
         for event in rng.choice(np.array([*EVENTS[:6], _reprice, _retag], dtype=object), 3):
