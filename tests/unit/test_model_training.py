@@ -96,6 +96,21 @@ def test_the_triplet_and_text_terms_reach_all_but_the_self_supervised_head() -> 
     assert touched(trainer) == {"backbone", "visual", "colour", "masks", "text"}
 
 
+def test_a_share_of_the_hinge_is_across_anchors() -> None:
+    """Linear in the share, other negatives at another step, nothing drawn where it is 0."""
+    trainer = cached(make_config({**SMALL, "drop": 0.0}))
+    batch = next(iter(trainer._batches(1)))
+
+    def loss(share: float, seed: int) -> float:
+        config, rng = dataclasses.replace(trainer.config, across=share), torch.Generator().manual_seed(seed)
+        return float(metric_term(trainer.student, None, trainer.inputs, batch, config, rng).loss.detach())
+
+    none, half, whole_of_it = (loss(share, 0) for share in (0.0, 0.5, 1.0))
+    assert half == pytest.approx((none + whole_of_it) / 2, rel=1e-5)
+    assert loss(0.0, 1) == none
+    assert len({none, whole_of_it, loss(1.0, 1)}) == 3
+
+
 def test_the_text_term_takes_other_rows_at_every_step() -> None:
     """Of more described rows than a step takes; each row's text vector is its number."""
     outfits, gallery = draw_world(per_kind=90, outfits=600)
@@ -265,10 +280,11 @@ def test_training_goes_to_the_end_and_watches_itself(balance: str) -> None:
     assert trained.best.score == max(e.score for e in trained.history)
 
 
-@pytest.mark.parametrize("kind", ["whole network", "cached features"])
+@pytest.mark.parametrize("kind", ["whole network", "cached features", "across anchors"])
 def test_a_resumed_run_equals_an_uninterrupted_one(kind: str, tmp_path: Path) -> None:
     def make(folder: Path | None) -> Trainer:
-        trainer = whole(tiny()) if kind == "whole network" else cached(make_config(SMALL))
+        across = 0.5 if kind == "across anchors" else 0.0
+        trainer = whole(tiny()) if kind == "whole network" else cached(make_config({**SMALL, "across": across}))
         trainer.folder = folder
         return trainer
 
