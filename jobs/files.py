@@ -1,45 +1,48 @@
-"""Files of a lake beside and under its tables: manifests, reports, the lease, data files that are not committed yet."""
+"""Files of a lake: manifests, reports, the lease, and data files that are not part of a table yet."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import uuid
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 
-class Files:
+class Files(ABC):
     """Files by name, `/` between its parts, under one root."""
 
+    @abstractmethod
     def read(self, name: str) -> bytes | None:
-        raise NotImplementedError
+        """A file's content; None where there is none."""
 
+    @abstractmethod
     def write(self, name: str, data: bytes) -> None:
         """Replace a file as a whole; a reader sees the old or the new one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def create(self, name: str, data: bytes) -> bool:
         """Create a file unless it exists; False where it does."""
-        raise NotImplementedError
 
+    @abstractmethod
     def swap(self, name: str, old: bytes, new: bytes | None) -> bool:
         """Replace (or with None delete) a file only while its content is `old`; False otherwise."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scratch(self, name: str) -> Path:
         """A local path to write a large file at, before it is placed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def place(self, scratch: Path, name: str) -> None:
         """Put a file written at its `scratch` path in its place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def list(self, prefix: str) -> list[str]:
-        raise NotImplementedError
+        """Names under a prefix, in order."""
 
+    @abstractmethod
     def remove(self, name: str) -> None:
         """Delete a file; nothing where it is not there."""
-        raise NotImplementedError
 
 
 class LocalFiles(Files):

@@ -24,7 +24,7 @@ from jobs.complements.search import Base, Neighbours, Queries
 
 Index = Any  # faiss.Index; its stubs know half of it
 _SEED = 1234
-# Inverted file: 4·√rows cells, of which so many are looked at. Recall@24 on `medal sample-vectors`: docs/benchmarks.md.
+# Inverted file: 4·√rows cells, of which so many are looked at. Recall@24 on `medal sample-vectors`: docs/lists.md.
 _CELLS, _PROBES = 4.0, 64
 _TRAINED_ON, _ROUNDS = 48, 8  # rows a cell, k-means rounds: half of them and twice of them move recall by under 0.005
 _LINKS, _BUILD_WIDTH, _SEARCH_WIDTH = 32, 128, 512  # HNSW
