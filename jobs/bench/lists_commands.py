@@ -78,9 +78,7 @@ def add(bench: typer.Typer) -> None:
         from jobs.stage import log
 
         s = load_settings().lists
-        order = Order(
-            str(work.resolve()), pages, targets, str(teacher), s.k, s.depth, s.query_block, s.base_block
-        )  # fmt: skip
+        order = Order(str(work.resolve()), pages, targets, str(teacher), s.k, s.depth, s.query_block, s.base_block)
         typer.echo(json.dumps(measure(order, seed, log)))
 
 

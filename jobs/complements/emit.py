@@ -140,9 +140,7 @@ def candidates(slot: Slot, source: Gallery, target: Gallery, pages: Int64, near:
     return _rows("candidates", slot, columns, content)
 
 
-def complements(
-    slot: Slot, source: Gallery, target: Gallery, pages: Int64, lists: Lists, hashed: UInt64
-) -> Rows:  # fmt: skip
+def complements(slot: Slot, source: Gallery, target: Gallery, pages: Int64, lists: Lists, hashed: UInt64) -> Rows:
     """Lists of N pages (rows of the source gallery) and their hashes [N, 2] as rows of `complements`."""
     n = len(pages)
     level = source.level[pages]

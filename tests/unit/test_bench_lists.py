@@ -209,10 +209,12 @@ def test_options_that_make_no_sense_are_refused_before_anything_is_done(
 @pytest.mark.spark
 @pytest.mark.slow
 def test_the_whole_bench_on_a_small_shop(tmp_path: Path) -> None:
-    asked = request(tmp_path / "work", items=1500, oracle=300, shares=(0.02,), sale=True)
+    asked = request(tmp_path / "work", items=1500, oracle=300, shares=(0.02,), sale=True, nights=2)
     got = measure(asked, Settings(), lambda line: None)
     assert got["oracle"] == {"lists": 300, "wrong": 0}
     assert got["floor"]["pairs"] == got["job"]["pairs"] == got["pairs"]
+    in_a_row = got["incremental"].pop("in_a_row")
+    assert (in_a_row["nights"], in_a_row["incremental"], in_a_row["identical"]) == (2, 2, True)
     assert {n: (v["identical"], v["mode"]) for n, v in got["incremental"].items()} == {
         "0.02": (True, "incremental"),
         "usual": (True, "incremental"),
