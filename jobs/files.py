@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from jobs.errors import SettingsError, TransientError
+
+# Waits between tries of a read that broke off on the way; botocore tries a request again, but not its body.
+_AGAIN_S = (0.1, 0.3, 1.0, 3.0)
+_REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "403"}
 
 
 class Files(ABC):
@@ -114,7 +123,10 @@ class LocalFiles(Files):
 
 
 class S3Files(Files):
-    """In a bucket, by conditional writes (If-None-Match, If-Match)."""
+    """In a bucket, by conditional writes (If-None-Match, If-Match).
+
+    Raises SettingsError (no credentials, refused, no such bucket) and TransientError (any other fault of the store).
+    """
 
     def __init__(self, root: str, endpoint_url: str | None) -> None:
         import boto3
@@ -126,28 +138,44 @@ class S3Files(Files):
         return f"{self.prefix}/{name}" if self.prefix else name
 
     def _get(self, name: str) -> tuple[bytes, str] | None:
-        try:
-            got = self._s3.get_object(Bucket=self.bucket, Key=self._key(name))
-        except self._s3.exceptions.NoSuchKey:
-            return None
-        return got["Body"].read(), got["ETag"]
+        """Content and ETag; None where there is none. What came broken off or with a wrong checksum is asked again."""
+        from botocore.exceptions import FlexibleChecksumError, IncompleteReadError, ReadTimeoutError
+        from botocore.exceptions import ResponseStreamingError as Broken
+
+        for wait in (*_AGAIN_S, None):
+            with self._told(name):
+                try:
+                    got = self._s3.get_object(Bucket=self.bucket, Key=self._key(name))
+                    return got["Body"].read(), got["ETag"]
+                except self._s3.exceptions.NoSuchKey:
+                    return None
+                except (Broken, FlexibleChecksumError, IncompleteReadError, ReadTimeoutError):
+                    if wait is None:
+                        raise
+            time.sleep(wait)
+        raise AssertionError("the last try returns or raises")
 
     def read(self, name: str) -> bytes | None:
         got = self._get(name)
         return got[0] if got else None
 
     def write(self, name: str, data: bytes) -> None:
-        self._s3.put_object(Bucket=self.bucket, Key=self._key(name), Body=data)
+        with self._told(name):
+            self._s3.put_object(Bucket=self.bucket, Key=self._key(name), Body=data)
 
     def _put_if(self, name: str, data: bytes, **condition: str) -> bool:
         from botocore.exceptions import ClientError
 
-        try:
-            self._s3.put_object(Bucket=self.bucket, Key=self._key(name), Body=data, **condition)  # type: ignore[arg-type]
-        except ClientError as e:
-            if e.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (404, 409, 412):
-                return False
-            raise
+        with self._told(name):
+            try:
+                self._s3.put_object(Bucket=self.bucket, Key=self._key(name), Body=data, **condition)  # type: ignore[arg-type]
+            except ClientError as e:
+                code = e.response.get("Error", {}).get("Code")
+                if e.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (404, 409, 412) and (
+                    code != "NoSuchBucket"
+                ):
+                    return False
+                raise
         return True
 
     def create(self, name: str, data: bytes) -> bool:
@@ -175,9 +203,35 @@ class S3Files(Files):
             scratch.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
-        self._s3.delete_object(Bucket=self.bucket, Key=self._key(name))
+        with self._told(name):
+            self._s3.delete_object(Bucket=self.bucket, Key=self._key(name))
 
     def list(self, prefix: str) -> list[str]:
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix))
         strip = len(self.prefix) + 1 if self.prefix else 0
-        return sorted(o["Key"][strip:] for page in pages for o in page.get("Contents", []))
+        with self._told(prefix):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix))
+            return sorted(o["Key"][strip:] for page in pages for o in page.get("Contents", []))
+
+    @contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        """The client's errors as ours."""
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+
+        where = f"s3://{self.bucket}/{self._key(name)}"
+        try:
+            yield
+        except (NoCredentialsError, PartialCredentialsError) as e:
+            raise SettingsError(
+                f"{where}: no credentials; give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role"
+            ) from e
+        except self._s3.exceptions.NoSuchBucket as e:
+            raise SettingsError(f"{where}: there is no bucket {self.bucket}; make it, or mend `lake`") from e
+        except ClientError as e:
+            code = str(e.response.get("Error", {}).get("Code", ""))
+            if code in _REFUSED:
+                raise SettingsError(f"{where}: refused ({code}); check the credentials and their policy") from e
+            raise TransientError(f"{where}: {code or e}; run the command again later") from e
+        except BotoCoreError as e:
+            raise TransientError(
+                f"{where}: {' '.join(str(e).split())}; check that the store answers (s3_endpoint_url), run it again"
+            ) from e

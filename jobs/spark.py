@@ -17,6 +17,8 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -271,12 +273,31 @@ def _conf(settings: Settings, jars: Jars) -> dict[str, str]:
     return conf | settings.spark.conf
 
 
-def stop(spark: SparkSession) -> None:
-    """Stop a session and its JVM, so that the stages after it have the memory."""
-    from pyspark import SparkContext
+@contextmanager
+def alive(settings: Settings) -> Iterator[None]:
+    """Use of a session: the end of its JVM, killed for memory as a rule, raises TransientError."""
+    from py4j.protocol import Py4JNetworkError
 
-    spark.stop()
+    try:
+        yield
+    except (Py4JNetworkError, ConnectionError) as e:
+        raise TransientError(
+            "Spark's JVM ended in the middle of the work; was it killed for memory (see the kernel's log)? It may take "
+            f"{settings.spark.driver_memory} (spark.driver_memory) beside its Python workers; run the stage again"
+        ) from e
+
+
+def stop(spark: SparkSession) -> None:
+    """Stop a session and its JVM, so that the stages after it have the memory. One whose JVM has ended is cleared."""
+    from py4j.protocol import Py4JError
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
     gateway = SparkContext._gateway
+    try:
+        spark.stop()
+    except (Py4JError, ConnectionError):
+        SparkContext._active_spark_context = SparkSession._instantiatedSession = None
     if gateway is None:
         return
     process = getattr(gateway, "proc", None)

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -41,3 +46,20 @@ def sample(drawn: Path, tmp_path: Path) -> Path:
     out = tmp_path / "sample"
     shutil.copytree(drawn, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """The one session that tests share, on two cores: starting it takes longer than most tests.
+
+    Here and nowhere else: imported into two modules it would be two fixtures, and both would stop the one JVM.
+    """
+    from require import require
+
+    require("java")
+    from jobs.settings import Settings, SparkSettings
+    from jobs.spark import session, stop
+
+    started = session(Settings(spark=SparkSettings(master="local[2]", jars_dir=ROOT / ".jars")), "medal tests")
+    yield started
+    stop(started)

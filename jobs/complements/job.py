@@ -309,7 +309,7 @@ def _with_spark(
     masks: dict[tuple[str, str], Float32], rules: Rules,
 ) -> tuple[dict[str, int], dict[str, float]]:  # fmt: skip
     from jobs.complements.worker import Spec
-    from jobs.spark import session, stop
+    from jobs.spark import alive, session, stop
 
     plan, lists = ctx.manifest.plan, ctx.settings.lists
     approximate = choice.approximate(tasks)
@@ -325,7 +325,8 @@ def _with_spark(
     spark = session(ctx.settings, f"medal complements {plan.run_id}")
     started = time.monotonic() - t0
     try:
-        writes, counts = _search_and_write(ctx, spark, spec, priced(tasks, approximate))
+        with alive(ctx.settings):
+            writes, counts = _search_and_write(ctx, spark, spec, priced(tasks, approximate))
     finally:
         if ours:
             stop(spark)

@@ -50,6 +50,8 @@ def progress(
     spark: SparkSession, shares: Shares, log: Callable[[str], None], first_done: Callable[[], None]
 ) -> Iterator[None]:
     """While a Spark job runs: a line on how far it is every ten seconds, and a call once a first share is done."""
+    from py4j.protocol import Py4JError
+
     tracker = spark.sparkContext.statusTracker()
     stop = threading.Event()
     tasks = sum(len(s) for s in shares)
@@ -57,7 +59,10 @@ def progress(
     def watch() -> None:
         done, said, waited, called = 0, 0, 0.0, False
         while not stop.wait(_POLL_S):
-            stages = [s for i in tracker.getActiveStageIds() if (s := tracker.getStageInfo(i)) is not None]
+            try:
+                stages = [s for i in tracker.getActiveStageIds() if (s := tracker.getStageInfo(i)) is not None]
+            except (Py4JError, OSError):  # the JVM has ended, which the thread that waits for the job tells
+                return
             done = max([done, *(s.numCompletedTasks for s in stages)])
             if done and not called:
                 called = True

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from lists_world import assert_equal, context, draw_products, draw_weights, oracle, ordered, tables_of
-from spark_fixture import spark  # noqa: F401  (a fixture)
 
 from jobs.complements import engine
 from jobs.complements.job import make_lists

@@ -31,7 +31,6 @@ from lists_world import (
     unit,
 )
 from require import require
-from spark_fixture import spark  # noqa: F401  (a fixture)
 
 from jobs.complements import emit
 from jobs.complements.emit import STORED
@@ -76,7 +75,7 @@ class First:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory, spark: Any) -> First:  # noqa: F811
+def first(tmp_path_factory: pytest.TempPathFactory, spark: Any) -> First:
     root, products = tmp_path_factory.mktemp("lists") / "lake", draw_products(450, 21, ties=0.3)
     ctx = context(root, k=K, depth=DEPTH, partitions=1)
     return First(root, products, ctx, night(ctx, products))
@@ -106,7 +105,7 @@ def test_four_partitions_and_other_blocks_give_the_same_tables(first: First, tmp
         assert ordered(one) == ordered(four)
 
 
-def test_both_engines_read_the_tables(first: First, spark: Any) -> None:  # noqa: F811
+def test_both_engines_read_the_tables(first: First, spark: Any) -> None:
     """Deletion vectors and column mapping off, partitions as in the contract, the run in the history."""
     for name in ("candidates", "complements"):
         delta = first.ctx.lake.open(name, 0)
