@@ -15,10 +15,10 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.catalog.images import FolderImages
 from jobs.catalog.reader import read_catalog
 from jobs.catalog.snapshot import Rejection, Snapshot, fingerprint_of, take_snapshot
 from jobs.errors import DataError, SettingsError
+from jobs.images.folder import FolderImages
 from jobs.lake import NO_TABLE, Lake
 from jobs.lease import Lease, held
 from jobs.rules.compile import rule_key

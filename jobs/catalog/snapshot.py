@@ -7,19 +7,21 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
-from jobs.catalog.images import FolderImages, ImageAddressError
 from jobs.catalog.reader import BAD_CELLS, RawRow
+from jobs.images.source import Address, ImageAddressError, Images, ListedImage
 from schemas.tables import AVAILABILITY, CATALOG, IN_STOCK, MANY
 from schemas.taxonomy import Taxonomy, fold
 
 _CURRENCY = re.compile(r"^[A-Z]{3}$")
 _MAX_ID = 200
+_LISTED = 4096  # images asked for at once
 # Columns the contract did not always have: where they are empty a snapshot keeps the fingerprint it had before.
 _LATER = ("season", "tags", "markets")
 
@@ -68,32 +70,41 @@ class _Bad(ValueError):
 
 
 def take_snapshot(
-    raw: Iterable[RawRow], date: str, taxonomy: Taxonomy, images: FolderImages, group_id_pattern: str | None = None
+    raw: Iterable[RawRow], date: str, taxonomy: Taxonomy, images: Images, group_id_pattern: str | None = None
 ) -> Snapshot:
-    """Check rows against the contract and list their images.
+    """Check rows against the contract and list their images, many at once, which a source far away needs.
 
     A second row of an item_id is rejected: which of two is right is not for a job to guess.
     """
     group_re = re.compile(group_id_pattern) if group_id_pattern else None
     taken: dict[str, dict[str, Any]] = {}
-    first_row: dict[str, int] = {}
     rejected: list[Rejection] = []
     total = defaulted = 0
-    for n, row in enumerate(raw, start=1):
-        total = n
-        try:
-            product = _product(row, taxonomy, images, group_re)
-            item_id = product["item_id"]
-            if item_id in taken:
-                raise _Bad("item_id", item_id, "stands in the catalogue more than once; the first row is taken")
-        except _Bad as e:
-            value = e.value if e.value is None or len(e.value) <= 200 else e.value[:200] + "…"
-            reason = e.reason
-            rejected.append(Rejection(n, row.get("item_id", "")[:_MAX_ID] or None, e.field, value, reason))
-            continue
-        defaulted += "department" not in row
-        first_row[item_id] = n
-        taken[item_id] = {"snapshot": date, **product}
+    numbered = enumerate(raw, start=1)
+    while some := list(islice(numbered, _LISTED)):
+        found: list[tuple[int, RawRow, dict[str, Any] | _Bad]] = []
+        for n, row in some:
+            try:
+                found.append((n, row, _product(row, taxonomy, group_re)))
+            except _Bad as e:
+                found.append((n, row, e))
+        good = [p for _, _, p in found if not isinstance(p, _Bad)]
+        listed = iter(images.list([Address(p["image"], p["updated_at"]) for p in good]))
+        for n, row, product in found:
+            total = n
+            try:
+                if isinstance(product, _Bad):
+                    raise product
+                product |= _where(product["image"], next(listed))
+                item_id = product["item_id"]
+                if item_id in taken:
+                    raise _Bad("item_id", item_id, "stands in the catalogue more than once; the first row is taken")
+            except _Bad as e:
+                value = e.value if e.value is None or len(e.value) <= 200 else e.value[:200] + "…"
+                rejected.append(Rejection(n, row.get("item_id", "")[:_MAX_ID] or None, e.field, value, e.reason))
+                continue
+            defaulted += "department" not in row
+            taken[item_id] = {"snapshot": date, **product}
     rows = pa.Table.from_pylist([taken[i] for i in sorted(taken)], schema=CATALOG.schema)
     return Snapshot(rows, tuple(rejected), total, fingerprint_of(rows, rejected), defaulted)
 
@@ -110,9 +121,13 @@ def fingerprint_of(rows: pa.Table, rejected: Iterable[Rejection] = ()) -> str:
     return h.hexdigest()[:16]
 
 
-def _product(
-    row: RawRow, taxonomy: Taxonomy, images: FolderImages, group_re: re.Pattern[str] | None
-) -> Mapping[str, Any]:
+def _where(address: str, listed: ListedImage | ImageAddressError) -> dict[str, Any]:
+    if isinstance(listed, ImageAddressError):
+        raise _Bad("image", address, str(listed))
+    return {"image_uri": listed.uri, "source_fingerprint": listed.fingerprint}
+
+
+def _product(row: RawRow, taxonomy: Taxonomy, group_re: re.Pattern[str] | None) -> dict[str, Any]:
     if BAD_CELLS in row:
         raise _Bad("row", None, row[BAD_CELLS])
     item_id = row.get("item_id", "")
@@ -132,10 +147,6 @@ def _product(
         raise _Bad("department", row.get("department"), e.args[0]) from None
     if not row.get("image"):
         raise _Bad("image", None, "is empty")
-    try:
-        image = images.list(row["image"])
-    except ImageAddressError as e:
-        raise _Bad("image", row["image"], str(e)) from None
     availability = fold(row.get("availability", "in_stock")).replace(" ", "_").replace("-", "_")
     if availability not in AVAILABILITY:
         raise _Bad("availability", row.get("availability"), f"is none of {', '.join(AVAILABILITY)}")
@@ -149,8 +160,6 @@ def _product(
         "item_id": item_id,
         "category": category,
         "image": row["image"],
-        "image_uri": image.uri,
-        "source_fingerprint": image.fingerprint,
         "title": row.get("title"),
         "product_type": row.get("product_type"),
         "department": department,

@@ -18,13 +18,13 @@ from jobs.embed.device import Embedder, Vector, Work, pick_device
 from jobs.embed.known import Known, load_known, vectors_of
 from jobs.embed.states import Failure, ProductState, conserve, retry_date, save_states
 from jobs.errors import SettingsError
+from jobs.images.folder import FolderImages
+from jobs.images.source import FetchError
 from jobs.plan import snapshot_rows
 from jobs.runs import StageResult
 from jobs.stage import StageContext
 from medal_model.images import ImageError
 from schemas.tables import EMBEDDINGS, QUARANTINE
-
-MAX_IMAGE_BYTES = 50 * 1024 * 1024  # a product photo of 100 megapixels is below this
 
 
 def run(ctx: StageContext) -> StageResult:
@@ -47,6 +47,7 @@ class _Embed:
         self.failed: dict[str, Failure] = {}
         self.part = max((c.part for c in ctx.lake.commits("embeddings", run_id=self.run_id)), default=0)
         self.bytes_read = 0
+        self.images = FolderImages(Path(self.plan.image_root))
 
     def run(self) -> StageResult:
         started = time.monotonic()
@@ -163,17 +164,9 @@ class _Embed:
     def _read(self, to_read: list[tuple[Any, ...]]) -> Iterator[Work]:
         for item, uri, source in to_read:
             try:
-                path = Path(uri)
-                if path.is_dir():
-                    self._fail(item, f"{uri}:{source}", source, "not_a_file", f"{uri}: is a folder, not an image")
-                    continue
-                if (size := path.stat().st_size) > MAX_IMAGE_BYTES:
-                    told = f"{uri}: {size:,} bytes; at most {MAX_IMAGE_BYTES:,} are read"
-                    self._fail(item, f"{uri}:{source}", source, "too_large", told)
-                    continue
-                data = path.read_bytes()
-            except OSError as e:
-                self._fail(item, f"{uri}:{source}", source, "unreadable", f"{uri}: {e.strerror or e}")
+                data = self.images.fetch(uri, source)
+            except FetchError as e:
+                self._fail(item, f"{uri}:{source}", source, e.kind, str(e))
                 continue
             self.bytes_read += len(data)
             yield Work(item, _fingerprint(data), source, data)

@@ -55,11 +55,11 @@ def register(app: typer.Typer) -> None:
 
 def report_on(rules: Rules, run_date: str, catalog: Path, settings: Settings) -> Report:
     """Check rules against a catalogue file. Raises as the reading of a catalogue does; DataError where it is empty."""
-    from jobs.catalog.images import FolderImages
     from jobs.catalog.reader import read_catalog
     from jobs.catalog.snapshot import take_snapshot
     from jobs.complements.tasks import allowed
     from jobs.errors import DataError
+    from jobs.images.folder import FolderImages
     from jobs.rules.attributes import attributes
     from jobs.rules.check import check
     from jobs.stage import taxonomy_of

@@ -2,7 +2,7 @@
 
 The vectors stand there as if `embed` had made them from the catalogue's photos, so a night of this catalogue is
 planned as any other and its embed stage finds nothing to read. There is one small photo for each night, not one a
-product: what a photo is asked for here is its identity (`jobs.catalog.images`), which is the same for products that
+product: what a photo is asked for here is its identity (`jobs.images`), which is the same for products that
 were shot in the same night.
 """
 
@@ -20,8 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from jobs.catalog.images import FolderImages
 from jobs.errors import DataError, SettingsError
+from jobs.images.folder import FolderImages
+from jobs.images.source import Address, ListedImage
 from jobs.lake import Lake
 from jobs.lease import Lease
 from jobs.runs import RunId, scope_of
@@ -176,7 +177,8 @@ def _draw_photos(folder: Path, nights: int) -> list[tuple[str, str]]:
         # The source's identity is size and time of change; both are the sample's own, so it is the same everywhere.
         at = datetime.fromisoformat(_date(night)).replace(tzinfo=UTC).timestamp()
         os.utime(folder / name, (at, at))
-        fingerprint = FolderImages(folder).list(name).fingerprint
-        assert fingerprint is not None
-        out.append((name, fingerprint))
+        (listed,) = FolderImages(folder).list([Address(name)])
+        assert isinstance(listed, ListedImage)
+        assert listed.fingerprint is not None
+        out.append((name, listed.fingerprint))
     return out

@@ -1,28 +1,15 @@
-"""Where images are. A source lists images cheaply and reads their bytes; issue-wide rule: data from outside.
-
-Only folders so far. A source never leaves its root, whatever a catalogue says.
-"""
+"""Images in a folder. Nothing leaves its root, whatever a catalogue says."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-
-class ImageAddressError(ValueError):
-    """A catalogue's image address that is not allowed; the message says why."""
+from jobs.images.source import MAX_IMAGE_BYTES, Address, FetchError, ImageAddressError, Images, ListedImage
 
 
-@dataclass(frozen=True)
-class ListedImage:
-    """`uri` is where the bytes are; `fingerprint` is the source's cheap identity, None where nothing is there."""
-
-    uri: str
-    fingerprint: str | None
-
-
-class FolderImages:
+class FolderImages(Images):
     """Images in a folder. The fingerprint is size and modification time: no byte is read to list them."""
 
     def __init__(self, root: Path) -> None:
@@ -30,8 +17,30 @@ class FolderImages:
         self._inside = str(self.root).rstrip("/") + "/"
         self._folders: dict[str, str] = {}  # part of an address before its last "/" → that folder, links followed
 
-    def list(self, address: str) -> ListedImage:
-        """Raises ImageAddressError for addresses with a scheme and for paths that leave the root."""
+    def list(self, addresses: Sequence[Address]) -> list[ListedImage | ImageAddressError]:
+        """Refuses addresses with a scheme and paths that leave the root."""
+        out: list[ListedImage | ImageAddressError] = []
+        for address in addresses:
+            try:
+                out.append(self._list(address.image))
+            except ImageAddressError as e:
+                out.append(e)
+        return out
+
+    def fetch(self, uri: str, fingerprint: str | None) -> bytes:
+        path = Path(uri)
+        try:
+            if path.is_dir():
+                raise FetchError("not_a_file", f"{uri}: is a folder, not an image", passing=False)
+            if (size := path.stat().st_size) > MAX_IMAGE_BYTES:
+                raise FetchError(
+                    "too_large", f"{uri}: {size:,} bytes; at most {MAX_IMAGE_BYTES:,} are read", passing=False
+                )
+            return path.read_bytes()
+        except OSError as e:
+            raise FetchError("unreadable", f"{uri}: {e.strerror or e}", passing=False) from e
+
+    def _list(self, address: str) -> ListedImage:
         if "://" in address or address.startswith(("file:", "data:")):
             scheme = address.split(":", 1)[0]
             raise ImageAddressError(f"images by {scheme}: are not supported; give a path below {self.root.name}/")

@@ -1,0 +1,1 @@
+"""Where images are: sources that list images cheaply and fetch their bytes. Addresses are data from outside."""
