@@ -156,7 +156,7 @@ def today(time_zone: str) -> str:
 def _with_device(settings: Settings, device: str | None) -> Settings:
     if device is None:
         return settings
-    from jobs.embed.job import check_device
+    from jobs.embed.device import check_device
 
     check_device(device)
     return settings.model_copy(update={"embed": settings.embed.model_copy(update={"device": device})})

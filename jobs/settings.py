@@ -7,6 +7,7 @@ underscore in the environment: `MEDAL_STORE__KIND=dynamodb`.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
 from pathlib import Path
@@ -45,13 +46,79 @@ class CatalogSettings(_Section):
     """Regular expression whose first group, found in an item_id, is the group_id where the catalogue gives none."""
 
 
+class Limit(_Section):
+    """A class of failures is over its budget where it exceeds both."""
+
+    count: int = Field(50, ge=0)
+    share: float = Field(0.1, ge=0, le=1)
+    """Of the images that a night has to read."""
+
+
+class BudgetSettings(_Section):
+    """How many images may fail on a night before the run stops."""
+
+    passing: Limit = Limit()
+    """Faults that a later try may not meet; over it: exit 5."""
+    broken: Limit = Limit()
+    """Images that are missing or no images; over it: exit 4."""
+
+
+class ImageSettings(_Section):
+    """Where images may come from, and how long their sources are waited for (docs/images.md)."""
+
+    schemes: list[Literal["folder", "s3", "https", "http"]] = ["folder", "s3", "https", "http"]
+    allow_networks: list[str] = []
+    """Networks that HTTP may ask although they are private, such as 10.2.0.0/16; never a cloud's metadata service."""
+    trust_updated_at: bool = True
+    """An image on the web whose catalogue row gives updated_at is not asked for while that stays the same."""
+    max_bytes: int = Field(52_428_800, ge=1, le=52_428_800)
+    """A larger image is refused, before and after decompression."""
+    per_host: int = Field(8, ge=1)
+    """Requests at once to one host."""
+    list_threads: int = Field(64, ge=1)
+    """Requests at once while images are listed, over all hosts."""
+    s3_connections: int = Field(32, ge=1)
+    redirects: int = Field(5, ge=0)
+    tries: int = Field(4, ge=1)
+    """Of one image on one night, with full-jitter back-off between them."""
+    connect_s: float = Field(5.0, gt=0)
+    read_s: float = Field(10.0, gt=0)
+    """Without a byte."""
+    item_s: float = Field(30.0, gt=0)
+    """For one image: all tries, redirects and waits between them."""
+    stage_s: float = Field(14_400.0, gt=0)
+    """For all images of a listing, and again of an embed stage; what is left then waits for another night."""
+
+    @field_validator("allow_networks")
+    @classmethod
+    def _networks(cls, networks: list[str]) -> list[str]:
+        for text in networks:
+            try:
+                ipaddress.ip_network(text)
+            except ValueError as e:
+                raise ValueError(f"{text} is no network such as 10.2.0.0/16 or fd12::/48: {e}") from e
+        return networks
+
+
 class EmbedSettings(_Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     batch_size: int = Field(32, ge=1)
     """Fixed shape of every batch; the last one is padded."""
     slice_size: int = Field(1024, ge=1)
     """Vectors a commit; a killed run loses at most this many."""
+    fetch_threads: int = Field(16, ge=1)
     decode_threads: int = Field(2, ge=1)
+    network_threads: int | None = Field(None, ge=1)
+    """On a CPU: batches side by side, one core each; none means all cores."""
+    ahead_mib: int = Field(256, ge=1)
+    """Bytes of photos fetched before they are decoded, at most."""
+    stall_s: float = Field(300.0, gt=0)
+    """No image moves for this long: the run stops and names the stage (exit 5)."""
+    time_box_s: float | None = Field(None, gt=0)
+    """After this long no further image is taken up; what is left waits for the next night. None: no limit."""
+    budget: BudgetSettings = BudgetSettings()
+    cost_per_hour: float | None = Field(None, ge=0)
+    """What an hour of the machine costs; gives the figure cost_per_1000."""
     retry_days: int = Field(1, ge=1)
     """First wait of a quarantined image; doubles with every attempt, to 30 days."""
 
@@ -167,6 +234,7 @@ class Settings(BaseSettings):
     """Name of a fault point at which the process kills itself; for crash tests only."""
     store: StoreSettings = StoreSettings()
     catalog: CatalogSettings = CatalogSettings()
+    images: ImageSettings = ImageSettings()
     embed: EmbedSettings = EmbedSettings()
     lists: ListSettings = ListSettings()
     spark: SparkSettings = SparkSettings()

@@ -6,18 +6,20 @@ end is that of an undisturbed run.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from jobs.embed.device import Embedder, Vector, Work, pick_device
+from jobs.embed.budget import overdrawn
+from jobs.embed.device import TeacherNetwork, pick_device
 from jobs.embed.known import Known, load_known, vectors_of
+from jobs.embed.pipeline import Outcome, Pipeline, Shape, Todo, fingerprint
+from jobs.embed.progress import Told
 from jobs.embed.states import Failure, ProductState, conserve, retry_date, save_states
-from jobs.errors import SettingsError
+from jobs.errors import MedalError
 from jobs.images.folder import FolderImages
 from jobs.images.source import FetchError
 from jobs.plan import snapshot_rows
@@ -26,16 +28,21 @@ from jobs.stage import StageContext
 from medal_model.images import ImageError
 from schemas.tables import EMBEDDINGS, QUARANTINE
 
+_COLUMNS = ("item_id", "image_uri", "source_fingerprint", "in_stock")
+
 
 def run(ctx: StageContext) -> StageResult:
-    """Embed the new images of the run's snapshot. Raises ConservationError, DataError, LeaseHeld."""
-    stage = _Embed(ctx)
-    return stage.run()
+    """Embed the new images of the run's snapshot.
+
+    Raises DataError or TransientError past the error budget (what was embedded and the quarantine are kept),
+    TransientError where nothing moves any more, ConservationError, LeaseHeld.
+    """
+    return _Embed(ctx).run()
 
 
 class _Embed:
     def __init__(self, ctx: StageContext) -> None:
-        self.ctx, self.plan = ctx, ctx.manifest.plan
+        self.ctx, self.plan, self.settings = ctx, ctx.manifest.plan, ctx.settings.embed
         self.model = self.plan.inputs.model_version
         self.run_id = self.plan.run_id
         # The lease holder may read the newest version of the tables it writes: another run may have embedded some
@@ -46,37 +53,49 @@ class _Embed:
         self.current: dict[str, str] = {}  # item_id -> image_fingerprint of its bytes now
         self.failed: dict[str, Failure] = {}
         self.part = max((c.part for c in ctx.lake.commits("embeddings", run_id=self.run_id)), default=0)
-        self.bytes_read = 0
-        self.images = FolderImages(Path(self.plan.image_root))
+        self.rows: list[dict[str, Any]] = []  # made and not committed yet
+        self.copies: list[tuple[Todo, str]] = []  # of bytes that have a vector
+        self.tried = 0  # images that this run needs, those that are not there included
 
     def run(self) -> StageResult:
         started = time.monotonic()
         rows = snapshot_rows(self.ctx.lake, self.ctx.manifest)
-        columns = ("item_id", "image_uri", "source_fingerprint")
-        products = list(zip(*(rows[c].to_pylist() for c in columns), strict=True))
-        to_read = [p for p in products if self._must_read(*p)]
+        products = list(zip(*(rows[c].to_pylist() for c in _COLUMNS), strict=True))
+        # In stock first, so that what a time box leaves for tomorrow is what a shop needs least.
+        to_read = [
+            Todo(item, uri, source)
+            for item, uri, source, _ in sorted(products, key=lambda p: not p[3])
+            if self._must_read(item, uri, source)
+        ]
+        self.tried = len(to_read) + sum(f.run_id == self.run_id for f in self.failed.values())
+        stopped = self._overdrawn()
+        figures: dict[str, float] = {}
         device = "none"
-        if to_read:
-            device = self._embed(to_read)
-        elif self.ctx.settings.embed.device == "cuda":
+        if to_read and stopped is None:
+            device = pick_device(self.settings.device)
+            figures, stopped = self._embed(to_read, device)
+        elif self.settings.device == "cuda":
             pick_device("cuda")
-        states = [self._state(item, source) for item, _, source in products]
-        counts = conserve(states, len(products), self.plan.counts["rows"], self.plan.counts["rejected"])
         self._write_quarantine()
+        if stopped is not None:
+            raise stopped
+        states = [self._state(item, source) for item, _, source, _ in products]
+        counts = conserve(states, len(products), self.plan.counts["rows"], self.plan.counts["rejected"])
         save_states(self.ctx.lake, self.run_id, states)
         self.ctx.fault("embed.before_manifest")
-        computed = counts["embedded"]
         took = time.monotonic() - started
+        left = len(to_read) - int(figures.get("images_read", 0))
         self.ctx.log(
             "embed: " + ", ".join(f"{v:,.0f} {k.replace('_', ' ')}" for k, v in counts.items() if v)
-            + (f"; {computed / took:,.0f} images/s on {device}" if to_read and took else "")
+            + (f"; {counts['embedded'] / took:,.0f} images/s on {device}" if to_read and took else "")
+            + (f"; {left:,} images were left when the time box was over (embed.time_box_s)" if left else "")
         )  # fmt: skip
         return StageResult(
             "embed",
             "done" if to_read else "skipped",
             reads={"catalog": self.ctx.manifest.version("catalog")},
             writes={t: v for t, v in (("embeddings", self.version), ("quarantine", self.quarantine)) if v >= 0},
-            counts={**counts, "images_read": float(len(to_read)), "bytes_read": float(self.bytes_read)},
+            counts={**counts, "images_read": 0.0, "bytes_read": 0.0, **figures},
             note="" if to_read else "no new image",
         )
 
@@ -85,133 +104,124 @@ class _Embed:
     def _must_read(self, item: str, uri: str, source: str | None) -> bool:
         """Decide from the listing alone whether an image's bytes are needed; notes what is known of the rest."""
         failure = self.known.failures.get(item)
-        rests = failure is not None and failure.source_fingerprint == source
-        if rests and failure is not None and failure.retry_from > self.plan.run_date:
+        if (
+            failure is not None
+            and failure.source_fingerprint == source
+            and failure.retry_from > self.plan.run_date
+            # A passing fault of this very run is what a retry of the stage is for.
+            and not (failure.run_id == self.run_id and failure.state() == "waiting")
+        ):
             self.failed[item] = failure
             return False
         if source is None:
-            self._fail(item, f"missing:{uri}", None, "missing", f"{uri}: no such file")
+            self._fail(item, fingerprint(f"missing:{uri}".encode()), None, "missing", f"{uri}: no such file")
             return False
         if (image := self.known.by_source.get((item, source))) is not None:
             self.current[item] = image
             return False
         return True
 
-    def _fail(self, item: str, identity: str, source: str | None, kind: str, message: str) -> None:
-        """Note a failure; the same image failing again waits longer."""
-        image = _fingerprint(identity.encode()) if kind in ("missing", "unreadable") else identity
+    def _fail(self, item: str, image: str, source: str | None, kind: str, message: str) -> None:
+        """Note a failure; an image failing again waits longer. `image`: its fingerprint, or what stands for it."""
         before = self.known.failures.get(item)
         again = before is not None and before.image_fingerprint == image
         if again and before is not None and before.run_id == self.run_id:
             self.failed[item] = before  # found by this very run before it was killed
             return
         attempts = before.attempts + 1 if again and before is not None else 1
-        wait = retry_date(self.plan.run_date, attempts, self.ctx.settings.embed.retry_days)
+        wait = retry_date(self.plan.run_date, attempts, self.settings.retry_days)
         self.failed[item] = Failure(item, image, source, kind, message, attempts, wait, self.run_id)
 
     # --- reading and embedding ----------------------------------------------------------------------------------
 
-    def _embed(self, to_read: list[tuple[Any, ...]]) -> str:
-        settings = self.ctx.settings.embed
-        device = "none"
-        embedder: Embedder | None = None
-        slice_: list[dict[str, Any]] = []
-        done, said = 0, time.monotonic()
-        self.ctx.log(f"embed: {len(to_read):,} images to read")
-        # Reading is cheap beside the network's forward: one pass over the bytes finds what is new.
-        for work in _grouped(self._read(to_read), settings.batch_size * 4):
-            fresh, copies = self._split(work)
-            vectors: list[Vector] = []
-            if fresh:
-                if embedder is None:
-                    device = pick_device(settings.device)
-                    self.ctx.log(f"embed: teacher {self.model} on {device}, batches of {settings.batch_size}")
-                    embedder = Embedder(
-                        Path(self.plan.teacher_dir), device, settings.batch_size, settings.decode_threads
-                    )
-                vectors = list(embedder.run(iter(fresh)))
-            by_bytes = {v.work.image_fingerprint: v for v in vectors}
-            earlier = vectors_of(
-                self.ctx.lake,
-                self.version,
-                self.model,
-                {w.image_fingerprint: w.item_id for w in copies if w.image_fingerprint not in by_bytes},
-            )
-            in_slice = {r["image_fingerprint"]: r["vector"] for r in slice_}
-            for w in work:
-                made = by_bytes.get(w.image_fingerprint)
-                if made is not None and isinstance(made.value, ImageError):
-                    self._fail(w.item_id, w.image_fingerprint, w.source_fingerprint, made.value.kind, str(made.value))
-                    continue
-                self.current[w.item_id] = w.image_fingerprint
-                if (w.item_id, w.image_fingerprint) in self.known.rows:
-                    continue
-                if made is not None and not isinstance(made.value, ImageError):
-                    vector: Any = made.value.tolist()
-                else:
-                    vector = in_slice.get(w.image_fingerprint) or earlier[w.image_fingerprint]
-                slice_.append(self._row(w, vector))
-            done += len(work)
-            while len(slice_) >= settings.slice_size:
-                slice_ = self._commit(slice_, settings.slice_size)
-            if time.monotonic() - said > 10:
-                said = time.monotonic()
-                self.ctx.log(f"embed: {done:,} of {len(to_read):,} images")
-        if slice_:
-            self._commit(slice_, len(slice_))
-        return device
+    def _embed(self, to_read: list[Todo], device: str) -> tuple[dict[str, float], MedalError | None]:
+        """The pipeline's figures, and the error that ends the run where its budget is overdrawn."""
+        s = self.settings
+        images = FolderImages(Path(self.plan.image_root))
+        network = TeacherNetwork(Path(self.plan.teacher_dir), device, s.network_threads)
+        shape = Shape(s.batch_size, s.fetch_threads, s.decode_threads, s.ahead_mib << 20, s.stall_s)
+        until = None if s.time_box_s is None else time.monotonic() + s.time_box_s
+        more = (lambda: True) if until is None else (lambda: time.monotonic() < until)
+        pipeline = Pipeline(images.fetch, network, self.known.by_bytes.__contains__, shape, more)
+        self.ctx.log(
+            f"embed: {len(to_read):,} images to read, teacher {self.model} on {device}, batches of {s.batch_size}"
+        )
+        stopped: MedalError | None = None
+        with Told(len(to_read), self.ctx.log) as told, closing(pipeline.run(to_read)) as outcomes:
+            for outcome in outcomes:
+                failed = not self._take(outcome)
+                told.one(failed)
+                if len(self.rows) + len(self.copies) >= s.slice_size:
+                    self._commit(last=False)
+                if failed and (stopped := self._overdrawn()) is not None:
+                    break
+        images.close()
+        if self.rows or self.copies:
+            self._commit(last=True)
+        figures = {"images_read": float(pipeline.drawn), "bytes_read": float(pipeline.figures.bytes_read)}
+        figures |= pipeline.figures.counts(network.workers)
+        if s.cost_per_hour is not None and (made := pipeline.figures.done["network"]):
+            figures["cost_per_1000"] = round(s.cost_per_hour / 3600 * pipeline.figures.wall_s / made * 1000, 6)
+        return figures, stopped
 
-    def _read(self, to_read: list[tuple[Any, ...]]) -> Iterator[Work]:
-        for item, uri, source in to_read:
-            try:
-                data = self.images.fetch(uri, source)
-            except FetchError as e:
-                self._fail(item, f"{uri}:{source}", source, e.kind, str(e))
-                continue
-            self.bytes_read += len(data)
-            yield Work(item, _fingerprint(data), source, data)
+    def _overdrawn(self) -> MedalError | None:
+        fresh = [f for f in self.failed.values() if f.run_id == self.run_id]
+        return overdrawn(fresh, self.tried, self.settings.budget)
 
-    def _split(self, work: list[Work]) -> tuple[list[Work], list[Work]]:
-        """(first of each bytes nobody has a vector for, the rest that only copy one)."""
-        fresh: dict[str, Work] = {}
-        copies = []
-        for w in work:
-            if w.image_fingerprint in self.known.by_bytes:
-                copies.append(w)
+    def _take(self, outcome: Outcome) -> bool:
+        """Note an outcome; False where it is a failure."""
+        todo, image, value = outcome.todo, outcome.image_fingerprint, outcome.value
+        if isinstance(value, FetchError):
+            key = fingerprint(f"{todo.uri}:{todo.source_fingerprint}".encode())
+            self._fail(todo.item_id, key, todo.source_fingerprint, value.kind, str(value))
+            return False
+        assert image is not None
+        if isinstance(value, ImageError):
+            self._fail(todo.item_id, image, todo.source_fingerprint, value.kind, f"{todo.uri}: {value}")
+            return False
+        self.current[todo.item_id] = image
+        if (todo.item_id, image) not in self.known.rows:
+            if value is None:
+                self.copies.append((todo, image))
             else:
-                fresh.setdefault(w.image_fingerprint, w)
-        return list(fresh.values()), copies
+                self.rows.append(self._row(todo, image, value.tolist()))
+        return True
 
-    def _row(self, work: Work, vector: Any) -> dict[str, Any]:
-        self.known.add(work.item_id, work.image_fingerprint, work.source_fingerprint, self.run_id)
+    def _row(self, todo: Todo, image: str, vector: Any) -> dict[str, Any]:
+        self.known.add(todo.item_id, image, todo.source_fingerprint, self.run_id)
         return {
-            "item_id": work.item_id,
-            "image_fingerprint": work.image_fingerprint,
-            "source_fingerprint": work.source_fingerprint,
+            "item_id": todo.item_id,
+            "image_fingerprint": image,
+            "source_fingerprint": todo.source_fingerprint,
             "model_version": self.model,
             "vector": vector,
             "run_id": self.run_id,
         }
 
-    def _commit(self, rows: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    def _commit(self, *, last: bool) -> None:
+        here = {r["image_fingerprint"]: r["vector"] for r in self.rows}
+        wanted = {image: todo.item_id for todo, image in self.copies if image not in here}
+        there = vectors_of(self.ctx.lake, self.version, self.model, wanted)
+        self.rows += [self._row(todo, image, here.get(image) or there[image]) for todo, image in self.copies]
         self.ctx.lease.check()
         self.part += 1
-        table = pa.Table.from_pylist(rows[:n], schema=EMBEDDINGS.schema)
+        table = pa.Table.from_pylist(self.rows, schema=EMBEDDINGS.schema)
         self.version = self.ctx.lake.append("embeddings", table, self.ctx.run, part=self.part, model_version=self.model)
+        self.rows, self.copies = [], []
         self.ctx.fault("embed.slice_committed")
-        if rows[n:]:
+        if not last:
             self.ctx.fault("embed.between_slices")
-        return rows[n:]
 
     # --- accounting ---------------------------------------------------------------------------------------------
 
     def _state(self, item: str, source: str | None) -> ProductState:
-        if (failure := self.failed.get(item)) is not None:
+        image = self.current.get(item)
+        if (failure := self.failed.get(item)) is not None or image is None:
             old = self.known.last_image.get(item)
             if old is not None and (item, old) in self.known.rows:
                 return ProductState(item, "stale_vector", old, source)
-            return ProductState(item, failure.state(), None, source)
-        image = self.current[item]
+            # Without a failure: left by the time box.
+            return ProductState(item, failure.state() if failure else "waiting", None, source)
         if self.known.rows[item, image] != self.run_id:
             return ProductState(item, "unchanged", image, source)
         # Told from the table, not from what this process did, so that a resumed run counts like an undisturbed one.
@@ -225,33 +235,13 @@ class _Embed:
             return
         rows = [{**keep[i].__dict__, "model_version": self.model} for i in sorted(keep)]
         self.ctx.lease.check()
+        # A run that was stopped by its budget writes it once more when its stage is run again.
+        part = max((c.part for c in self.ctx.lake.commits("quarantine", run_id=self.run_id)), default=-1) + 1
         self.quarantine = self.ctx.lake.replace(
             "quarantine",
             pa.Table.from_pylist(rows, schema=QUARANTINE.schema),
             self.ctx.run,
             predicate=f"model_version = '{self.model}'",
+            part=part,
             model_version=self.model,
         )
-
-
-def _fingerprint(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def _grouped(work: Iterator[Work], size: int) -> Iterator[list[Work]]:
-    group: list[Work] = []
-    for w in work:
-        group.append(w)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
-def check_device(asked: str) -> None:
-    """Refuse an unknown or absent device before anything is planned. Raises SettingsError."""
-    if asked not in ("auto", "cpu", "cuda"):
-        raise SettingsError(f"--device {asked}: choose auto, cpu or cuda")
-    if asked == "cuda":
-        pick_device("cuda")

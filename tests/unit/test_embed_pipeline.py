@@ -1,0 +1,212 @@
+"""The embed stage's pipeline: bounded, unordered, nothing lost; what hangs is named, what crashes is told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from jobs.embed.bounded import Bounded, Closed
+from jobs.embed.pipeline import Float32, Outcome, Pipeline, Shape, Todo, UInt8, fingerprint
+from jobs.errors import TransientError
+from jobs.images.source import FetchError
+from medal_model.images import ImageError
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class Sums:
+    """A small network: the vector of an image is its bytes' sum and size."""
+
+    workers = 2
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.on_decode: Callable[[bytes], None] = lambda data: None
+        self.on_embed: Callable[[], None] = lambda: None
+
+    def preprocess(self, data: bytes) -> UInt8:
+        self.on_decode(data)
+        if data.startswith(b"bad"):
+            raise ImageError("unreadable", "bad bytes")
+        return np.full((3, 2, 2), sum(data) % 251, np.uint8)
+
+    def embed(self, batch: UInt8) -> Float32:
+        self.on_embed()
+        self.batches.append(len(batch))
+        out = np.zeros((len(batch), 128), np.float32)
+        out[:, 0] = batch[:, 0, 0, 0]
+        return out
+
+
+def assert_(true: bool) -> None:
+    assert true
+
+
+def todo(n: int) -> list[Todo]:
+    return [Todo(f"i{k}", f"u{k}", f"s{k}") for k in range(n)]
+
+
+def by_item(outcomes: list[Outcome]) -> dict[str, Outcome]:
+    assert max(Counter(o.todo.item_id for o in outcomes).values(), default=1) == 1
+    return {o.todo.item_id: o for o in outcomes}
+
+
+def content(uri: str) -> bytes:
+    return f"photo {uri}".encode()
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 61])
+@pytest.mark.parametrize("threads", [(1, 1), (16, 3)])
+def test_each_image_has_one_outcome_in_batches_of_one_shape(n: int, threads: tuple[int, int]) -> None:
+    network = Sums()
+    pipeline = Pipeline(lambda u, _: content(u), network, lambda _: False, Shape(4, *threads))
+    got = by_item(list(pipeline.run(todo(n))))
+    assert set(got) == {f"i{k}" for k in range(n)}
+    for k in range(n):
+        value = got[f"i{k}"].value
+        assert isinstance(value, np.ndarray) and value[0] == sum(content(f"u{k}")) % 251
+        assert got[f"i{k}"].image_fingerprint == fingerprint(content(f"u{k}"))
+    assert network.batches == [4] * ((n + 3) // 4)
+    assert pipeline.figures.done == {"fetch": n, "decode": n, "network": n}
+    assert pipeline.figures.bytes_read == sum(len(content(f"u{k}")) for k in range(n))
+
+
+def test_failures_known_bytes_and_twins() -> None:
+    def fetch(uri: str, _: str) -> bytes:
+        k = int(uri[1:])
+        if k % 5 == 1:
+            raise FetchError("unreadable", f"{uri}: gone", passing=True)
+        return {2: b"bad", 3: b"known", 4: b"twin"}.get(k % 5, content(uri))
+
+    network = Sums()
+    known = {fingerprint(b"known")}
+    got = by_item(list(Pipeline(fetch, network, known.__contains__, Shape(4, 3, 2)).run(todo(50))))
+    assert len(got) == 50
+    kinds = Counter((k % 5, type(got[f"i{k}"].value).__name__) for k in range(50))
+    assert kinds == {
+        (0, "ndarray"): 10, (1, "FetchError"): 10, (2, "ImageError"): 10, (3, "NoneType"): 10, (4, "ndarray"): 10
+    }  # fmt: skip
+    assert len({got[f"i{k}"].value.tobytes() for k in range(4, 50, 5)}) == 1  # type: ignore[union-attr]
+
+
+def test_a_slow_host_holds_up_nobody() -> None:
+    release = threading.Event()
+
+    def fetch(uri: str, _: str) -> bytes:
+        if uri == "u0":
+            assert release.wait(30)
+        return content(uri)
+
+    seen = []
+    for outcome in Pipeline(fetch, Sums(), lambda _: False, Shape(4, 2, 1)).run(todo(41)):
+        seen.append(outcome.todo.item_id)
+        if len(seen) == 40:
+            release.set()
+    assert seen[-1] == "i0" and len(seen) == 41
+
+
+@pytest.mark.parametrize("stage", ["fetch", "decode", "network"])
+def test_what_hangs_is_named(stage: str) -> None:
+    network, release = Sums(), threading.Event()
+
+    def hang(*_: object) -> None:
+        release.wait(30)
+
+    if stage == "decode":
+        network.on_decode = hang
+    if stage == "network":
+        network.on_embed = hang
+
+    def fetch(uri: str, _: str) -> bytes:
+        if stage == "fetch":
+            hang()
+        return content(uri)
+
+    begun = time.monotonic()
+    with pytest.raises(TransientError, match=rf"stage {stage} makes no progress: .* for \d+ s .*run the stage again"):
+        list(Pipeline(fetch, network, lambda _: False, Shape(4, 2, 1, stall_s=1.0)).run(todo(20)))
+    assert time.monotonic() - begun < 10
+    release.set()
+
+
+@pytest.mark.parametrize("stage", ["fetch", "decode", "network"])
+def test_a_crash_comes_out_as_itself(stage: str) -> None:
+    network = Sums()
+
+    def crash(*_: object) -> None:
+        raise ZeroDivisionError(stage)
+
+    if stage == "decode":
+        network.on_decode = crash
+    if stage == "network":
+        network.on_embed = crash
+
+    def fetch(uri: str, _: str) -> bytes:
+        if stage == "fetch":
+            crash()
+        return content(uri)
+
+    with pytest.raises(ZeroDivisionError, match=stage):
+        list(Pipeline(fetch, network, lambda _: False, Shape(4, 2, 1)).run(todo(30)))
+    assert not [t for t in threading.enumerate() if t.name.startswith(("decode-", "network-")) and _alive_after(t)]
+
+
+def _alive_after(thread: threading.Thread) -> bool:
+    thread.join(5)
+    return thread.is_alive()
+
+
+def test_no_more_is_taken_up_when_the_time_is_over() -> None:
+    left = iter([True] * 7)
+    pipeline = Pipeline(lambda u, _: content(u), Sums(), lambda _: False, Shape(4, 3, 2), lambda: next(left, False))
+    got = by_item(list(pipeline.run(todo(30))))
+    assert set(got) == {f"i{k}" for k in range(7)} and pipeline.drawn == 7
+
+
+def test_photos_wait_in_bounds() -> None:
+    """A network that stands still: what was fetched and not embedded stays below the limits."""
+    network, release = Sums(), threading.Event()
+    network.on_embed = lambda: assert_(release.wait(30))
+    fetched: list[int] = []
+
+    def fetch(uri: str, _: str) -> bytes:
+        fetched.append(1)
+        return content(uri).ljust(1000)
+
+    shape = Shape(4, 8, 2, ahead_bytes=5000)
+    pipeline = Pipeline(fetch, network, lambda _: False, shape)
+    outcomes = pipeline.run(todo(500))
+    taker = threading.Thread(target=lambda: list(outcomes))
+    taker.start()
+    time.sleep(1.0)
+    # In two batches and in the queue before them, at a decoder, in bytes ahead, at a fetcher.
+    assert len(fetched) <= 4 * 2 + 4 * 4 + 2 + 5 + 8
+    release.set()
+    taker.join(30)
+    assert len(fetched) == 500
+
+
+def test_the_queue() -> None:
+    q: Bounded[int] = Bounded(3, 10)
+    q.put(1, 50)  # one entry always fits
+    blocked = threading.Thread(target=q.put, args=(2, 1))
+    blocked.start()
+    blocked.join(0.2)
+    assert blocked.is_alive(), "over the weight"
+    assert q.take() == [1]
+    blocked.join(5)
+    q.put(3, 1)
+    assert q.take(2) == [2, 3]
+    q.put(4)
+    q.finish()
+    assert q.take(3) == [4] and q.take(3) == []
+    assert 0 < q.fill() < 1
+    q.stop()
+    for call in (q.take, lambda: q.put(1)):
+        with pytest.raises(Closed):
+            call()
