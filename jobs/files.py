@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from jobs.errors import SettingsError, TransientError
-
-# Waits between tries of a read that broke off on the way; botocore tries a request again, but not its body.
-_AGAIN_S = (0.1, 0.3, 1.0, 3.0)
-_REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "403"}
+from jobs import s3
 
 
 class Files(ABC):
@@ -138,22 +132,17 @@ class S3Files(Files):
         return f"{self.prefix}/{name}" if self.prefix else name
 
     def _get(self, name: str) -> tuple[bytes, str] | None:
-        """Content and ETag; None where there is none. What came broken off or with a wrong checksum is asked again."""
-        from botocore.exceptions import FlexibleChecksumError, IncompleteReadError, ReadTimeoutError
-        from botocore.exceptions import ResponseStreamingError as Broken
+        """Content and ETag; None where there is none."""
 
-        for wait in (*_AGAIN_S, None):
-            with self._told(name):
-                try:
-                    got = self._s3.get_object(Bucket=self.bucket, Key=self._key(name))
-                    return got["Body"].read(), got["ETag"]
-                except self._s3.exceptions.NoSuchKey:
-                    return None
-                except (Broken, FlexibleChecksumError, IncompleteReadError, ReadTimeoutError):
-                    if wait is None:
-                        raise
-            time.sleep(wait)
-        raise AssertionError("the last try returns or raises")
+        def get() -> tuple[bytes, str] | None:
+            try:
+                got = self._s3.get_object(Bucket=self.bucket, Key=self._key(name))
+                return got["Body"].read(), got["ETag"]
+            except self._s3.exceptions.NoSuchKey:
+                return None
+
+        with self._told(name):
+            return s3.whole(get)
 
     def read(self, name: str) -> bytes | None:
         got = self._get(name)
@@ -212,26 +201,5 @@ class S3Files(Files):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix))
             return sorted(o["Key"][strip:] for page in pages for o in page.get("Contents", []))
 
-    @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
-        """The client's errors as ours."""
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
-
-        where = f"s3://{self.bucket}/{self._key(name)}"
-        try:
-            yield
-        except (NoCredentialsError, PartialCredentialsError) as e:
-            raise SettingsError(
-                f"{where}: no credentials; give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role"
-            ) from e
-        except self._s3.exceptions.NoSuchBucket as e:
-            raise SettingsError(f"{where}: there is no bucket {self.bucket}; make it, or mend `lake`") from e
-        except ClientError as e:
-            code = str(e.response.get("Error", {}).get("Code", ""))
-            if code in _REFUSED:
-                raise SettingsError(f"{where}: refused ({code}); check the credentials and their policy") from e
-            raise TransientError(f"{where}: {code or e}; run the command again later") from e
-        except BotoCoreError as e:
-            raise TransientError(
-                f"{where}: {' '.join(str(e).split())}; check that the store answers (s3_endpoint_url), run it again"
-            ) from e
+    def _told(self, name: str) -> AbstractContextManager[None]:
+        return s3.told(f"s3://{self.bucket}/{self._key(name)}", "lake")

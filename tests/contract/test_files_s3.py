@@ -13,7 +13,7 @@ from require import require
 from s3_server import S3Server, s3_server
 from servers import free_port
 
-import jobs.files
+import jobs.s3
 from jobs.errors import MedalError, SettingsError, TransientError
 from jobs.files import S3Files
 from jobs.lake import Lake
@@ -35,7 +35,7 @@ def bucket(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(jobs.files, "_AGAIN_S", (0.01, 0.01))
+    monkeypatch.setattr(jobs.s3, "AGAIN_S", (0.01, 0.01))
     name = f"files-{time.time_ns()}"
     client = boto3.Session().client("s3", endpoint_url=server.endpoint_url)
     client.create_bucket(Bucket=name)
