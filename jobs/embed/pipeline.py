@@ -26,6 +26,7 @@ Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
 STAGES = ("fetch", "decode", "network")
 _POLL_S = 0.5
+_JOIN_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ class Pipeline:
         self._living = {"fetch": shape.fetchers, "decode": shape.decoders}
         self.figures = Figures()
         self.drawn = 0  # images taken up
+        self._hung = False
 
     def run(self, todo: Sequence[Todo]) -> Generator[Outcome, None, None]:
         """An outcome for each image taken up. Raises TransientError naming the stage where nothing moves any more."""
@@ -139,6 +141,11 @@ class Pipeline:
         finally:
             for q in (self._fetched, self._decoded):
                 q.stop()
+            # A thread inside the network's library when the interpreter ends would abort the process.
+            until = time.monotonic() + (0.0 if self._hung else _JOIN_S)
+            for t in threads:
+                if not t.name.startswith("fetch"):  # which may wait for a host, and is in Python there
+                    t.join(max(0.0, until - time.monotonic()))
             self.figures.wall_s = time.monotonic() - begun
             self.figures.fill = {"decode": self._fetched.fill(), "network": self._decoded.fill()}
 
@@ -153,6 +160,7 @@ class Pipeline:
                 if now != before:
                     moved, before = time.monotonic(), now
                 elif time.monotonic() - moved > self._shape.stall_s:
+                    self._hung = True
                     raise TransientError(self._stalled()) from None
                 continue
             if isinstance(outcome, BaseException):

@@ -22,12 +22,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.errors import ConservationError
+from jobs.images.source import PASSING as FETCH_KINDS
 from jobs.lake import Lake
 from jobs.runs import RunId
 
 State = Literal["embedded", "reused", "unchanged", "stale_vector", "waiting", "quarantined"]
 STATES: tuple[State, ...] = ("embedded", "reused", "unchanged", "stale_vector", "waiting", "quarantined")
-PASSING = ("unreadable",)  # error classes that a later try may not meet; their products wait
+PASSING = frozenset(kind for kind, passing in FETCH_KINDS.items() if passing)  # a later try may not meet these
 
 STATES_SCHEMA = pa.schema(
     [
