@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from jobs.catalog.reader import read_catalog
 from jobs.catalog.snapshot import Rejection, Snapshot, fingerprint_of, take_snapshot
 from jobs.errors import DataError, SettingsError
-from jobs.images.folder import FolderImages
+from jobs.images.route import open_images
 from jobs.lake import NO_TABLE, Lake
 from jobs.lease import Lease, held
 from jobs.rules.compile import rule_key
@@ -91,7 +91,9 @@ def resolve(request: PlanRequest, settings: Settings, lake: Lake) -> Resolved:
     else:
         path_ = request.catalog.resolve()
         pattern = _pattern(settings.catalog.group_id_pattern)
-        snapshot = take_snapshot(read_catalog(path_), request.run_date, taxonomy, FolderImages(path_.parent), pattern)
+        images = open_images(settings, path_.parent, request.run_date, lambda: listed_before(lake, request.run_date))
+        snapshot = take_snapshot(read_catalog(path_), request.run_date, taxonomy, images, pattern)
+        images.close()
         path, root = str(path_), str(path_.parent)
     scope = scope_of(request.categories)
     prior = tuple(lake.manifest(str(r)) for r in lake.runs() if r.run_date == request.run_date and r.scope == scope)
@@ -270,6 +272,22 @@ def _from_lake(run_date: str, lake: Lake) -> tuple[Snapshot, str, str]:
         f"{lake.root}: there is no catalogue snapshot of {run_date}; give the catalogue of that day "
         "(--catalog-pattern 'feeds/{date}.csv'), it cannot be guessed from another day's"
     )
+
+
+def listed_before(lake: Lake, run_date: str) -> dict[str, str | None]:
+    """Fingerprints of images on the web by address, from the newest snapshot up to a date."""
+    known = [r for r in lake.runs() if r.run_date <= run_date]
+    if not known:
+        return {}
+    last = max(known, key=lambda r: (r.run_date, r.generation))
+    rows = lake.read(
+        "catalog",
+        lake.manifest(str(last)).plan.versions["catalog"],
+        columns=["image_uri", "source_fingerprint"],
+        filters=[("snapshot", "=", last.run_date)],
+    )
+    rows = rows.filter(pc.starts_with(rows["image_uri"], "http"))
+    return dict(zip(rows["image_uri"].to_pylist(), rows["source_fingerprint"].to_pylist(), strict=True))
 
 
 def _rejected_rows(snapshot: Snapshot, run_id: str) -> pa.Table:

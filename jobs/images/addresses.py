@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
@@ -34,6 +34,11 @@ _UNICAST6 = ipaddress.IPv6Network("2000::/3")  # all of IPv6 that is given out t
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _DOTTED = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)")
 _NUMBER = re.compile(r"\d+|0[xX][0-9a-fA-F]*")
+
+
+def networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Of the setting images.allow_networks."""
+    return tuple(ipaddress.ip_network(t) for t in texts)
 
 
 def why_forbidden(address: Address, allowed: Sequence[Network] = ()) -> str | None:

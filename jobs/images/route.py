@@ -22,7 +22,7 @@ class RoutedImages(Images):
     def list(self, addresses: Sequence[Address]) -> list[ListedImage | ImageAddressError]:
         out: dict[int, ListedImage | ImageAddressError] = {}
         by_source: dict[str, list[int]] = {}
-        normal = [Address(_normal(a.image), a.updated_at) for a in addresses]
+        normal = [Address(_normal(a.image.strip()), a.updated_at) for a in addresses]
         for n, address in enumerate(normal):
             scheme = _scheme(address.image)
             if scheme not in self._schemes and scheme in ("folder", *_OF_SCHEME):
@@ -54,25 +54,56 @@ class RoutedImages(Images):
         return self._made[name]
 
 
+class UnaskedImages(Images):
+    """Addresses judged by their form alone; nobody is asked, nothing can be fetched."""
+
+    def __init__(self, check: Callable[[str], str]) -> None:
+        self._check = check
+
+    def list(self, addresses: Sequence[Address]) -> list[ListedImage | ImageAddressError]:
+        out: list[ListedImage | ImageAddressError] = []
+        for a in addresses:
+            try:
+                out.append(ListedImage(self._check(a.image), "unasked"))
+            except ImageAddressError as e:
+                out.append(e)
+        return out
+
+    def fetch(self, uri: str, fingerprint: str | None) -> bytes:
+        raise fetch_fault("refused", f"{uri}: this source only judges addresses")
+
+
 def open_images(
-    settings: Settings, root: Path, run_date: str, before: Callable[[], Mapping[str, str | None]] = dict
+    settings: Settings,
+    root: Path,
+    run_date: str,
+    before: Callable[[], Mapping[str, str | None]] = dict,
+    *,
+    ask: bool = True,
 ) -> Images:
     """All sources that the settings allow; `root` is the folder that paths start from.
 
-    `before` gives fingerprints of an earlier listing by address; only where a source on the web is asked.
+    `before` gives fingerprints of an earlier listing by address; only called where a source on the web is asked.
+    `ask=False`, for a check of a catalogue: addresses are judged, but nothing goes over the network.
     """
 
     def folder() -> Images:
         return FolderImages(root, settings.images.max_bytes)
 
     def s3() -> Images:
-        from jobs.images.s3 import S3Images
+        from jobs.images.s3 import S3Images, split
 
+        if not ask:
+            return UnaskedImages(lambda text: f"s3://{'/'.join(split(text))}")
         return S3Images(settings.images, run_date, settings.s3_endpoint_url)
 
     def web() -> Images:
+        from jobs.images.addresses import checked_url, networks
         from jobs.images.web import WebImages
 
+        if not ask:
+            schemes, allowed = settings.images.schemes, networks(settings.images.allow_networks)
+            return UnaskedImages(lambda text: checked_url(text, schemes, allowed).url)
         return WebImages(settings.images, run_date, before)
 
     return RoutedImages(settings.images.schemes, {"folder": folder, "s3": s3, "web": web})

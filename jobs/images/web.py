@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import random
 import threading
 import time
@@ -10,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from urllib3.util import Url, parse_url
 
-from jobs.images.addresses import checked_url
+from jobs.images.addresses import checked_url, networks
 from jobs.images.exchange import Answer, Asked, Exchange, Patience
 from jobs.images.hosts import Hosts, by_lane
 from jobs.images.source import (
@@ -48,7 +47,7 @@ class WebImages(Images):
     ) -> None:
         self._settings, self._run_date = settings, run_date
         self._schemes = [s for s in settings.schemes if s in ("http", "https")]
-        self._allowed = [ipaddress.ip_network(n) for n in settings.allow_networks]
+        self._allowed = networks(settings.allow_networks)
         self._stage_until = time.monotonic() + settings.stage_s
         self._hosts, self._no_head = Hosts(settings.per_host), set[str]()
         self._load_before, self._lock = before, threading.Lock()
@@ -65,7 +64,7 @@ class WebImages(Images):
         ask: dict[str, Url] = {}
         for a in dict.fromkeys(addresses):
             try:
-                url = checked_url(a.image.strip(), self._schemes, self._allowed)
+                url = checked_url(a.image, self._schemes, self._allowed)
             except ImageAddressError as e:
                 found[a] = e
                 continue

@@ -59,14 +59,15 @@ def report_on(rules: Rules, run_date: str, catalog: Path, settings: Settings) ->
     from jobs.catalog.snapshot import take_snapshot
     from jobs.complements.tasks import allowed
     from jobs.errors import DataError
-    from jobs.images.folder import FolderImages
+    from jobs.images.route import open_images
     from jobs.rules.attributes import attributes
     from jobs.rules.check import check
     from jobs.stage import taxonomy_of
 
     taxonomy = taxonomy_of(settings)
     pattern = settings.catalog.group_id_pattern
-    snapshot = take_snapshot(read_catalog(catalog), run_date, taxonomy, FolderImages(catalog.parent), pattern)
+    images = open_images(settings, catalog.parent, run_date, ask=False)
+    snapshot = take_snapshot(read_catalog(catalog), run_date, taxonomy, images, pattern)
     if not snapshot.rows.num_rows:
         told = snapshot.commonest_rejections() or "there is no row"
         raise DataError(f"{catalog}: no product to check the rules against ({told}); mend the catalogue")
