@@ -14,6 +14,7 @@ from jobs.errors import ConservationError, MedalError
 _PACKAGES = (
     "jobs", "jobs.complements", "jobs.quality", "jobs.publish", "jobs.report",
     "jobs.backfill", "jobs.pdp", "jobs.sample", "jobs.train", "jobs.bench", "jobs.doctor", "jobs.rules",
+    "jobs.catalog",
 )  # fmt: skip
 
 # Typer carries a click of its own; the base of its usage errors has no public name.

@@ -15,7 +15,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.catalog.reader import read_catalog
+from jobs.catalog.reader import open_catalog
 from jobs.catalog.snapshot import Rejection, Snapshot, fingerprint_of, take_snapshot
 from jobs.errors import DataError, SettingsError
 from jobs.images.route import open_images
@@ -92,7 +92,10 @@ def resolve(request: PlanRequest, settings: Settings, lake: Lake) -> Resolved:
         path_ = request.catalog.resolve()
         pattern = _pattern(settings.catalog.group_id_pattern)
         images = open_images(settings, path_.parent, request.run_date, lambda: listed_before(lake, request.run_date))
-        snapshot = take_snapshot(read_catalog(path_), request.run_date, taxonomy, images, pattern)
+        reading = open_catalog(path_, settings.catalog.columns, taxonomy)
+        snapshot = take_snapshot(reading.rows, request.run_date, taxonomy, images, pattern)
+        for line in (reading.notes.kind, *reading.notes.lines()):
+            log(f"plan: {path_.name}: {line}")
         images.close()
         path, root = str(path_), str(path_.parent)
     scope = scope_of(request.categories)

@@ -44,6 +44,8 @@ class CatalogSettings(_Section):
     """More rejected rows than this stops the run (exit 4)."""
     group_id_pattern: str | None = None
     """Regular expression whose first group, found in an item_id, is the group_id where the catalogue gives none."""
+    columns: dict[str, str] = {}
+    """The contract's column -> the file's, for a catalogue in no known format; docs/catalog.md."""
 
 
 class Limit(_Section):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.catalog.reader import BAD_CELLS, RawRow
+from jobs.catalog.rows import BAD_CELLS, ROW, RawRow, fault_of
 from jobs.images.source import Address, ImageAddressError, Images, ListedImage
 from schemas.tables import AVAILABILITY, CATALOG, IN_STOCK, MANY
 from schemas.taxonomy import Taxonomy, fold
@@ -101,7 +101,8 @@ def take_snapshot(
                     raise _Bad("item_id", item_id, "stands in the catalogue more than once; the first row is taken")
             except _Bad as e:
                 value = e.value if e.value is None or len(e.value) <= 200 else e.value[:200] + "…"
-                rejected.append(Rejection(n, row.get("item_id", "")[:_MAX_ID] or None, e.field, value, e.reason))
+                item = row.get("item_id", "")[:_MAX_ID] or None
+                rejected.append(Rejection(int(row.get(ROW, n)), item, e.field, value, e.reason))
                 continue
             defaulted += "department" not in row
             taken[item_id] = {"snapshot": date, **product}
@@ -130,6 +131,8 @@ def _where(address: str, listed: ListedImage | ImageAddressError) -> dict[str, A
 def _product(row: RawRow, taxonomy: Taxonomy, group_re: re.Pattern[str] | None) -> dict[str, Any]:
     if BAD_CELLS in row:
         raise _Bad("row", None, row[BAD_CELLS])
+    if told := fault_of(row):
+        raise _Bad(*told)
     item_id = row.get("item_id", "")
     if not item_id:
         raise _Bad("item_id", None, "is empty")

@@ -67,7 +67,8 @@ def report_on(rules: Rules, run_date: str, catalog: Path, settings: Settings) ->
     taxonomy = taxonomy_of(settings)
     pattern = settings.catalog.group_id_pattern
     images = open_images(settings, catalog.parent, run_date, ask=False)
-    snapshot = take_snapshot(read_catalog(catalog), run_date, taxonomy, images, pattern)
+    rows = read_catalog(catalog, settings.catalog.columns, taxonomy)
+    snapshot = take_snapshot(rows, run_date, taxonomy, images, pattern)
     if not snapshot.rows.num_rows:
         told = snapshot.commonest_rejections() or "there is no row"
         raise DataError(f"{catalog}: no product to check the rules against ({told}); mend the catalogue")

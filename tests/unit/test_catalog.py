@@ -176,7 +176,7 @@ def _bytes(folder: Path, name: str, data: bytes) -> Path:
         ("c.csv", b"", DataError, "required column"),
         ("c.csv", b"id,category,image\n1,tops,a.jpg\n", DataError, "required column item_id"),
         ("c.csv", b"item_id,item_id,category,image\n", DataError, "more than once"),
-        ("c.csv", b"item_id,category,image\n\xff\xfe,tops,a.jpg\n", DataError, "not UTF-8 near data row 1"),
+        ("c.csv", b"item_id,category,image\n\x81\xfe,tops,a.jpg\n", DataError, "neither UTF-8 nor Windows"),
         ("c.csv", b'item_id,category,image\n1,tops,a.jpg\n2,"tops,a.jpg\n', DataError, "broken CSV near data row"),
         ("c.parquet", b"PAR1 not really", DataError, "not a readable Parquet"),
     ],
