@@ -155,6 +155,18 @@ class Lake:
         """Replace the rows that match `predicate` exactly once for (run, part). Returns the version."""
         return self._write(table, rows, run, part, model_version, mode="overwrite", predicate=predicate)
 
+    def amend(self, table: str, rows: pa.Table, *, predicate: str, why: str) -> int:
+        """Replace the rows that match `predicate`, by a person and in no run. Called under the lease."""
+        try:
+            write_deltalake(
+                self.uri(table), rows.select(TABLES[table].schema.names).cast(TABLES[table].schema), mode="overwrite",
+                predicate=predicate, storage_options=self.storage_options,
+                commit_properties=CommitProperties(custom_metadata={"medal_amended": why}),
+            )  # fmt: skip
+        except (OSError, CommitFailedError) as e:
+            raise TransientError(f"table {table}: write to {self.uri(table)} failed: {e}; run the command again") from e
+        return self.version(table)
+
     def commit_files(
         self, table: str, files: Sequence[AddAction], run: RunId, *, model_version: str,
         replaced: FilterConjunctionType | None, about: Mapping[str, str],
