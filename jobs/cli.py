@@ -14,7 +14,7 @@ from jobs.errors import ConservationError, MedalError
 _PACKAGES = (
     "jobs", "jobs.complements", "jobs.quality", "jobs.publish", "jobs.report",
     "jobs.backfill", "jobs.pdp", "jobs.sample", "jobs.train", "jobs.bench", "jobs.doctor", "jobs.rules",
-    "jobs.catalog",
+    "jobs.catalog", "jobs.embed",
 )  # fmt: skip
 
 # Typer carries a click of its own; the base of its usage errors has no public name.
