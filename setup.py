@@ -20,6 +20,7 @@ CORE = [
     "pyyaml>=6",
     "rich>=13",
     "typer>=0.12",
+    "urllib3>=2.3,<3",
 ]
 
 # faiss-gpu has wheels for x86-64 Linux only; it imports and searches on the CPU where there is no GPU.
