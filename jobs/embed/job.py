@@ -15,12 +15,13 @@ import pyarrow as pa
 
 from jobs.embed.budget import overdrawn
 from jobs.embed.device import TeacherNetwork, pick_device
+from jobs.embed.draw import Todo
 from jobs.embed.known import Known, load_known, vectors_of
-from jobs.embed.pipeline import Outcome, Pipeline, Shape, Todo, fingerprint
+from jobs.embed.pipeline import Outcome, Pipeline, Shape, fingerprint
 from jobs.embed.progress import Told
 from jobs.embed.states import Failure, ProductState, conserve, retry_date, save_states
 from jobs.errors import MedalError
-from jobs.images.folder import FolderImages
+from jobs.images.route import open_images
 from jobs.images.source import FetchError
 from jobs.plan import snapshot_rows
 from jobs.runs import StageResult
@@ -137,12 +138,15 @@ class _Embed:
     def _embed(self, to_read: list[Todo], device: str) -> tuple[dict[str, float], MedalError | None]:
         """The pipeline's figures, and the error that ends the run where its budget is overdrawn."""
         s = self.settings
-        images = FolderImages(Path(self.plan.image_root))
+        images = open_images(self.ctx.settings, Path(self.plan.image_root), self.plan.run_date)
         network = TeacherNetwork(Path(self.plan.teacher_dir), device, s.network_threads)
         shape = Shape(s.batch_size, s.fetch_threads, s.decode_threads, s.ahead_mib << 20, s.stall_s)
         until = None if s.time_box_s is None else time.monotonic() + s.time_box_s
         more = (lambda: True) if until is None else (lambda: time.monotonic() < until)
-        pipeline = Pipeline(images.fetch, network, self.known.by_bytes.__contains__, shape, more)
+        pipeline = Pipeline(
+            images.fetch, network, self.known.by_bytes.__contains__, shape, more, images.lane,
+            self.ctx.settings.images.per_host,
+        )  # fmt: skip
         self.ctx.log(
             f"embed: {len(to_read):,} images to read, teacher {self.model} on {device}, batches of {s.batch_size}"
         )

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.embed.bounded import Bounded, Closed
+from jobs.embed.draw import Draw, Todo
 from jobs.errors import TransientError
 from jobs.images.source import FetchError
 from medal_model.images import ImageError
@@ -27,15 +28,6 @@ UInt8 = npt.NDArray[np.uint8]
 STAGES = ("fetch", "decode", "network")
 _POLL_S = 0.5
 _JOIN_S = 20.0
-
-
-@dataclass(frozen=True)
-class Todo:
-    """An image to be read. `source_fingerprint` is its identity at the source."""
-
-    item_id: str
-    uri: str
-    source_fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ class Figures:
     def counts(self, workers: int) -> dict[str, float]:
         """For `run_metrics`."""
         wall = max(self.wall_s, 1e-9)
-        out = {f"{s}_s": round(self.busy_s[s], 3) for s in STAGES}
+        out = {f"{s}_s": round(self.busy_s[s], 6) for s in STAGES}
         out |= {f"{s}_per_s": round(self.done[s] / wall, 2) for s in STAGES if self.done[s]}
         out |= {f"queue_{s}": round(f, 3) for s, f in self.fill.items()}
         if self.done["network"]:
@@ -106,9 +98,15 @@ class Pipeline:
         known: Callable[[str], bool],
         shape: Shape,
         more: Callable[[], bool] = lambda: True,
+        lane: Callable[[str], str | None] = lambda uri: None,
+        per_lane: int = 1,
     ) -> None:
-        """`more` is asked before each image: False leaves it and all after it for another time."""
-        self._fetch, self._network, self._known, self._shape, self._more = fetch, network, known, shape, more
+        """`more` is asked before each image: False leaves it and all after it for another time.
+
+        `lane` names what an address shares with others, such as a host, of which `per_lane` are fetched at once.
+        """
+        self._fetch, self._network, self._known, self._shape = fetch, network, known, shape
+        self._order: Callable[[Sequence[Todo]], Draw] = lambda todo: Draw(todo, lane, per_lane, more)
         self._fetched: Bounded[tuple[Todo, bytes]] = Bounded(shape.batch * 4, shape.ahead_bytes)
         self._decoded: Bounded[tuple[Todo, str, UInt8]] = Bounded(shape.batch * (network.workers + 2))
         self._out: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
@@ -117,13 +115,18 @@ class Pipeline:
         self._now: dict[str, tuple[str, str, float]] = {}  # thread → stage, what it is at, since when
         self._living = {"fetch": shape.fetchers, "decode": shape.decoders}
         self.figures = Figures()
-        self.drawn = 0  # images taken up
+        self._draw: Draw = self._order(())
         self._hung = False
+
+    @property
+    def drawn(self) -> int:
+        """Images taken up."""
+        return self._draw.drawn
 
     def run(self, todo: Sequence[Todo]) -> Generator[Outcome, None, None]:
         """An outcome for each image taken up. Raises TransientError naming the stage where nothing moves any more."""
         begun = time.monotonic()
-        self._todo, self._at = todo, 0
+        self._draw = self._order(todo)
         stages: list[tuple[str, int, Callable[[], None]]] = [
             ("fetch", self._shape.fetchers, self._fetching),
             ("decode", self._shape.decoders, self._decoding),
@@ -139,6 +142,7 @@ class Pipeline:
         try:
             yield from self._outcomes(threads)
         finally:
+            self._draw.stop()
             for q in (self._fetched, self._decoded):
                 q.stop()
             # A thread inside the network's library when the interpreter ends would abort the process.
@@ -209,25 +213,16 @@ class Pipeline:
         elif last:
             self._decoded.finish()
 
-    def _draw(self) -> Todo | None:
-        with self._lock:
-            if self._at == len(self._todo) or not self._more():
-                self._todo = ()
-                self._at = 0
-                return None
-            todo = self._todo[self._at]
-            self._at += 1
-            self.drawn += 1
-            return todo
-
     def _fetching(self) -> None:
-        while (todo := self._draw()) is not None:
+        while (todo := self._draw.next()) is not None:
             try:
                 with _Timed(self, "fetch", f"{todo.item_id} ({todo.uri})"):
                     data = self._fetch(todo.uri, todo.source_fingerprint)
             except FetchError as e:
                 self._out.put(Outcome(todo, None, e))
                 continue
+            finally:
+                self._draw.done(todo)
             with self._lock:
                 self.figures.bytes_read += len(data)
             self._fetched.put((todo, data), len(data))

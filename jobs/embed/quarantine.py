@@ -57,9 +57,7 @@ def retry(
         there = {f.item_id for of in found.values() for f in of}
         if lost := sorted(set(items) - there):
             more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
-            raise SettingsError(
-                f"{', '.join(lost[:3])}{more}: not in quarantine; see `medal quarantine list`"
-            )
+            raise SettingsError(f"{', '.join(lost[:3])}{more}: not in quarantine; see `medal quarantine list`")
 
         def chosen(f: Failure) -> bool:
             return (not items or f.item_id in items) and error_class in (None, f.error_class)

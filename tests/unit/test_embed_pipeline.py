@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from jobs.embed.bounded import Bounded, Closed
-from jobs.embed.pipeline import Float32, Outcome, Pipeline, Shape, Todo, UInt8, fingerprint
+from jobs.embed.draw import Draw, Todo
+from jobs.embed.pipeline import Float32, Outcome, Pipeline, Shape, UInt8, fingerprint
 from jobs.errors import TransientError
 from jobs.images.source import FetchError
 from medal_model.images import ImageError
@@ -210,3 +211,55 @@ def test_the_queue() -> None:
     for call in (q.take, lambda: q.put(1)):
         with pytest.raises(Closed):
             call()
+
+
+def host(uri: str) -> str | None:
+    return uri.split("/")[0] or None
+
+
+@pytest.mark.parametrize("per_lane", [1, 2, 5])
+def test_hosts_have_no_more_requests_than_they_may_and_none_waits_for_another(per_lane: int) -> None:
+    out: Counter[str | None] = Counter()
+    most: Counter[str | None] = Counter()
+    lock, release = threading.Lock(), threading.Event()
+
+    def fetch(uri: str, _: str) -> bytes:
+        with lock:
+            out[host(uri)] += 1
+            most[host(uri)] = max(most[host(uri)], out[host(uri)])
+        if uri.startswith("slow"):
+            assert release.wait(30)
+        time.sleep(0.002)
+        with lock:
+            out[host(uri)] -= 1
+        return content(uri)
+
+    slow = [Todo(f"s{k}", f"slow/{k}", "") for k in range(20)]
+    quick = [Todo(f"q{k}", f"quick/{k}", "") for k in range(60)]
+    seen: list[str] = []
+    shape = Shape(4, 8, 2)
+    for outcome in Pipeline(fetch, Sums(), lambda _: False, shape, lane=host, per_lane=per_lane).run([*slow, *quick]):
+        seen.append(outcome.todo.item_id)
+        if len(seen) == 60:
+            release.set()
+    assert {i[0] for i in seen[:60]} == {"q"}, "all of the quick host's came before the slow one's first"
+    assert len(set(seen)) == 80 and max(most.values()) <= per_lane
+    assert most["quick"] >= min(per_lane, 3)
+
+
+def test_the_draw() -> None:
+    images = [Todo(str(k), uri, "") for k, uri in enumerate(["a/1", "a/2", "b/1", "/free", "a/3"])]
+    draw = Draw(images, host, 1, lambda: True)
+    first = [draw.next() for _ in range(3)]
+    assert [t.uri for t in first if t] == ["a/1", "b/1", "/free"]
+    got: list[Todo | None] = []
+    waits = threading.Thread(target=lambda: got.append(draw.next()))
+    waits.start()
+    waits.join(0.2)
+    assert waits.is_alive(), "host a has its one request"
+    assert first[0] is not None
+    draw.done(first[0])
+    waits.join(5)
+    assert got[0] is not None and got[0].uri == "a/2"
+    draw.stop()
+    assert draw.next() is None and draw.drawn == 4
