@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from urllib3.util import Url
 
 from jobs.images.addresses import Network, checked_url
 from jobs.images.hosts import Hosts
-from jobs.images.source import PASSING, FetchError, ImageAddressError, fetch_fault
+from jobs.images.patience import Asked, Patience
+from jobs.images.source import FetchError, ImageAddressError, fetch_fault
 from jobs.images.wire import MAX_HEADER_BYTES, Clock
 
 _HEADERS = {
@@ -30,30 +30,6 @@ _HEADERS = {
 }
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PIECE = 65536
-
-
-class Asked(FetchError):
-    """A fault whose server said when to ask again."""
-
-    def __init__(self, kind: str, message: str, after_s: float) -> None:
-        super().__init__(kind, message, passing=PASSING[kind])
-        self.after_s = after_s
-
-
-@dataclass
-class Patience:
-    """The time one image has. It runs from the first free connection on: a full queue is no fault of an image."""
-
-    item_s: float
-    stage_until: float
-    until: float = math.inf
-
-    def begin(self) -> None:
-        if self.until == math.inf:
-            self.until = min(time.monotonic() + self.item_s, self.stage_until)
-
-    def last(self) -> float:
-        return min(self.until, self.stage_until)
 
 
 @dataclass(frozen=True)

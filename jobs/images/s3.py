@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from jobs.images.patience import Patience, patiently
 from jobs.images.source import (
     Address,
     FetchError,
@@ -18,16 +19,19 @@ from jobs.images.source import (
     fetch_fault,
     short_hash,
 )
-from jobs.s3 import BAD_CREDENTIALS, code_of, told, whole
+from jobs.s3 import BAD_CREDENTIALS, code_of, told
 from jobs.settings import ImageSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+
+T = TypeVar("T")
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # A LIST gives 1,000 keys for the price of about 12 HEADs and is not faster than a few of them.
 _LIST_FROM = 32  # keys wanted under one prefix
-_SPARSE = 4  # fewer wanted keys than this a page: the rest is asked for one by one
+_SPARSE, _SPARSE_FROM = 4, 8  # fewer wanted keys a page, after so many pages: the rest is asked for one by one
 _MOST_KEYS = 2_000_000  # kept of all listings, about 300 MB
 _PIECE = 1 << 20
 _THROTTLED = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "429"}
@@ -36,7 +40,7 @@ _REFUSED = {"AccessDenied", "403", "Forbidden", "InvalidObjectState", "MethodNot
 
 
 class S3Images(Images):
-    """The fingerprint is ETag and size. Retries with full jitter are botocore's (mode `standard`).
+    """The fingerprint is ETag and size.
 
     Raises SettingsError where there are no credentials, or bad ones: then no image of the shop can be had.
     """
@@ -51,7 +55,8 @@ class S3Images(Images):
             max_pool_connections=settings.s3_connections,
             connect_timeout=settings.connect_s,
             read_timeout=settings.read_s,
-            retries={"mode": "standard", "total_max_attempts": settings.tries},
+            # Botocore's own retries have one quota for all threads, which a bad minute of the store uses up.
+            retries={"mode": "standard", "total_max_attempts": 1},
         )
         self._s3: S3Client = boto3.Session().client("s3", endpoint_url=endpoint_url, config=config)
         self._listed: dict[tuple[str, str], dict[str, str]] = {}  # (bucket, prefix) → key → fingerprint
@@ -72,26 +77,38 @@ class S3Images(Images):
         return [out[a.image] for a in addresses]
 
     def fetch(self, uri: str, fingerprint: str | None) -> bytes:
-        until = min(time.monotonic() + self._settings.item_s, self._stage_until)
         try:
             bucket, key = split(uri)
         except ImageAddressError as e:
             raise fetch_fault("forbidden", f"{uri}: {e}") from e
-        if time.monotonic() >= self._stage_until:
-            raise fetch_fault("deadline", f"{uri}: the {self._settings.stage_s:,.0f} s for images are over")
-        try:
-            return whole(lambda: self._read(bucket, key, until))
-        except FetchError as e:
-            raise FetchError(e.kind, f"{uri}: {e}", passing=e.passing) from e
-        except Exception as e:
-            raise _class_of(e, uri) from e
+        patience = self._patience()
+        return self._patiently(lambda: self._read(bucket, key, patience.until), uri, patience)
 
     def close(self) -> None:
         self._s3.close()
 
+    def _patience(self) -> Patience:
+        patience = Patience(self._settings.item_s, self._stage_until)
+        patience.begin()
+        return patience
+
+    def _patiently(self, ask: Callable[[], T], uri: str, patience: Patience) -> T:
+        """Tries again what may pass, while there is time. Raises FetchError, SettingsError."""
+
+        def told() -> T:
+            try:
+                return ask()
+            except Exception as e:
+                raise _class_of(e, uri) from e
+
+        try:
+            return patiently(told, patience, self._settings.tries)
+        except FetchError as e:
+            if str(e).startswith(uri):
+                raise
+            raise FetchError(e.kind, f"{uri}: {e}", passing=e.passing) from e
+
     def _read(self, bucket: str, key: str, until: float) -> bytes:
-        if time.monotonic() > until:
-            raise fetch_fault("timeout", f"not read within {self._settings.item_s:g} s")
         got = self._s3.get_object(Bucket=bucket, Key=key)
         body, most = got["Body"], self._settings.max_bytes
         try:
@@ -144,33 +161,41 @@ class S3Images(Images):
         room = _MOST_KEYS - sum(map(len, self._listed.values()))
         looked_for, matched = set(wanted), 0
         try:
-            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            for n, page in enumerate(pages, start=1):
+            for n, page in enumerate(self._pages(bucket, prefix), start=1):
                 for o in page.get("Contents", []):
                     keys[o["Key"]] = _fingerprint(bucket, o["Key"], o["ETag"], o["Size"])
                     matched += o["Key"] in looked_for
-                if (n >= 8 and matched < _SPARSE * n) or len(keys) > room or time.monotonic() > self._stage_until:
+                if (n >= _SPARSE_FROM and matched < _SPARSE * n) or len(keys) > room:
                     self._sparse.add((bucket, prefix))
                     return None
-        except Exception as e:
-            _class_of(e, f"s3://{bucket}/{prefix}")  # bad credentials end it; else each key tells its own fault
+        except FetchError:  # each key tells its own fault
             self._sparse.add((bucket, prefix))
             return None
         self._listed[bucket, prefix] = keys
         return keys
 
+    def _pages(self, bucket: str, prefix: str) -> Iterator[ListObjectsV2OutputTypeDef]:
+        after: dict[str, str] = {}
+        while True:
+            page = self._patiently(
+                lambda after=after: self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix, **after),  # type: ignore[misc]
+                f"s3://{bucket}/{prefix}",
+                self._patience(),
+            )
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            after = {"ContinuationToken": page["NextContinuationToken"]}
+
     def _head(self, bucket: str, key: str) -> ListedImage:
         uri = f"s3://{bucket}/{key}"
         unseen = f"read-{self._run_date}-{short_hash(uri)}"
-        if time.monotonic() >= self._stage_until:
-            return ListedImage(uri, unseen)
         try:
-            found = self._s3.head_object(Bucket=bucket, Key=key)
-        except Exception as e:
-            fault = _class_of(e, uri)
-            if fault.kind == "missing":
+            found = self._patiently(lambda: self._s3.head_object(Bucket=bucket, Key=key), uri, self._patience())
+        except FetchError as e:
+            if e.kind == "missing":
                 return ListedImage(uri, None)
-            return ListedImage(uri, unseen if fault.passing else f"{fault.kind}-{short_hash(uri)}")
+            return ListedImage(uri, unseen if e.passing else f"{e.kind}-{short_hash(uri)}")
         return ListedImage(uri, _fingerprint(bucket, key, found["ETag"], found["ContentLength"]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib3.util import Url, parse_url
 
 from jobs.images.addresses import checked_url, networks
-from jobs.images.exchange import Answer, Asked, Exchange, Patience
+from jobs.images.exchange import Answer, Exchange
 from jobs.images.hosts import Hosts, by_lane
+from jobs.images.patience import Patience, patiently
 from jobs.images.source import (
     Address,
     FetchError,
@@ -24,7 +24,6 @@ from jobs.images.source import (
 from jobs.images.wire import Clock, Resolve, manager, resolve
 from jobs.settings import ImageSettings
 
-_BASE_S, _CAP_S = 0.5, 10.0  # full jitter: uniform in 0..min(cap, base * 2^n)
 _MAX_ETAG = 100
 
 
@@ -95,22 +94,11 @@ class WebImages(Images):
         self._pools.clear()
 
     def _patiently(self, method: str, url: Url, headers: Mapping[str, str], *, body: bool) -> Answer:
-        """Tries again what may pass, with full jitter, while the image has time. Raises FetchError."""
+        """Tries again what may pass, while the image has time. Raises FetchError."""
         patience = Patience(self._settings.item_s, self._stage_until)
-        for n in range(self._settings.tries):
-            if time.monotonic() >= self._stage_until:
-                raise fetch_fault("deadline", f"the {self._settings.stage_s:,.0f} s for images are over")
-            try:
-                return self._exchange.ask(method, url, patience, headers, body=body)
-            except FetchError as e:
-                wait = random.uniform(0, min(_CAP_S, _BASE_S * 2**n))
-                if isinstance(e, Asked):
-                    wait = max(wait, e.after_s)
-                out_of_time = time.monotonic() + wait >= patience.last()
-                if not e.passing or e.kind == "deadline" or n + 1 == self._settings.tries or out_of_time:
-                    raise
-            time.sleep(wait)
-        raise AssertionError("the last try returns or raises")
+        return patiently(
+            lambda: self._exchange.ask(method, url, patience, headers, body=body), patience, self._settings.tries
+        )
 
     # --- listing --------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from hostile_server import HTML, IMAGE, HostileServer, hostile_server
 from servers import free_port
 
 import jobs.images.hosts
-import jobs.images.web
+import jobs.images.patience
 from jobs.images.source import PASSING, Address, FetchError, ImageAddressError, ListedImage
 from jobs.images.web import WebImages
 from jobs.settings import ImageSettings
@@ -47,7 +47,7 @@ def server() -> Iterator[HostileServer]:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.images.web, "_BASE_S", 0.02)
+    monkeypatch.setattr(jobs.images.patience, "BASE_S", 0.02)
 
 
 def web(run_date: str = "2026-11-25", **changes: Any) -> WebImages:
