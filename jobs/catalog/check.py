@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,12 @@ from typing import Any
 from jobs.catalog.reader import Reading, open_catalog
 from jobs.catalog.rows import Notes
 from jobs.catalog.snapshot import Rejection, Snapshot, take_snapshot
-from jobs.images.folder import FolderImages
-from jobs.images.source import Address, ImageAddressError, Images, ListedImage
+from jobs.images.route import open_images
 from jobs.settings import Settings
 from jobs.stage import taxonomy_of
 from schemas.taxonomy import Taxonomy
 
 _WIDE = 72  # characters of a value on the screen
-_AWAY = re.compile(r"^(?:https?|s3)://", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -120,26 +118,11 @@ class CatalogReport:
         yield "A line under `aliases` of the taxonomy makes a name a category (setting `taxonomy`, docs/catalog.md)."
 
 
-class _Unseen(Images):
-    """Pictures as the plan would list them, but nothing outside of this machine is asked."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = FolderImages(folder)
-
-    def list(self, addresses: Sequence[Address]) -> list[ListedImage | ImageAddressError]:
-        away = [bool(_AWAY.match(a.image)) for a in addresses]
-        near = iter(self._folder.list([a for a, far in zip(addresses, away, strict=True) if not far]))
-        return [ListedImage(a.image, None) if far else next(near) for a, far in zip(addresses, away, strict=True)]
-
-    def fetch(self, uri: str, fingerprint: str | None) -> bytes:
-        raise NotImplementedError("a check reads no picture")
-
-
 def check_catalog(path: Path, settings: Settings, run_date: str, most: int = 10) -> CatalogReport:
     """Read a file as a plan would. Raises as `open_catalog` does."""
     taxonomy = taxonomy_of(settings)
     reading: Reading = open_catalog(path, settings.catalog.columns, taxonomy)
-    images = _Unseen(path.resolve().parent)
+    images = open_images(settings, path.resolve().parent, run_date, ask=False)
     snapshot = take_snapshot(reading.rows, run_date, taxonomy, images, settings.catalog.group_id_pattern)
     return CatalogReport(path, reading.notes, snapshot, taxonomy, settings.catalog.max_rejected_share, most)
 

@@ -65,7 +65,10 @@ def _records(path: Path, batches: Iterable[pa.RecordBatch], notes: Notes) -> Ite
         for batch in batches:
             for record in batch.to_pylist():
                 notes.records += 1
-                yield notes.records, {k: s for k, v in record.items() if v is not None and (s := _text(v))}
+                yield (
+                    notes.records,
+                    {k: s for k, v in record.items() if v is not None and not k.startswith(" ") and (s := _text(v))},
+                )
     except (OSError, pa.ArrowException) as e:
         raise DataError(f"{path}: damaged {notes.kind} file: {e}") from e
 

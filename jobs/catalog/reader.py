@@ -148,6 +148,8 @@ def _flat(number: int, value: Any, why: str | None) -> tuple[int, RawRow]:
         return number, {FAULT: fault("row", None, why or "is no JSON object")}
     record = {}
     for key, cell in value.items():
+        if key.startswith(" "):
+            continue
         cells = cell if isinstance(cell, list) else [cell]
         texts = [str(c).strip() for c in cells if isinstance(c, str | int | float) and not isinstance(c, bool)]
         if text := "|".join(t for t in texts if t):

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from schemas.tables import CATALOG_OPTIONAL, CATALOG_REQUIRED
 
 RawRow = Mapping[str, str]
-BAD_CELLS = "__bad_cells__"  # key under which a row says that its number of cells is wrong
-FAULT = "__fault__"  # key under which an importer says what else is wrong with a row; see fault() and fault_of()
-ROW = "__row__"  # key of a row's number in its file, where the importer makes one row of several
+# Marks begin with a blank, which no name in a header does: whatever a file calls its columns, it cannot set one.
+BAD_CELLS = " bad cells"  # key under which a row says that its number of cells is wrong
+FAULT = " fault"  # key under which an importer says what else is wrong with a row; see fault() and fault_of()
+ROW = " row"  # key of a row's number in its file, where the importer makes one row of several
 
 CONTRACT = (*CATALOG_REQUIRED, *CATALOG_OPTIONAL)
 MAX_CELL = 4 * 1024 * 1024  # characters; a longer cell is no catalogue text. The csv module's 128 KiB cuts some feeds

@@ -20,6 +20,7 @@ _BOMS = (  # the longer first: the mark of UTF-32 begins with that of UTF-16
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _HIGH = re.compile(rb"[\x80-\xff]")
 _UNDEFINED_1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
+_TITLES = 3  # lines above a header, such as the name of a sheet
 _TSV_LINES = 200  # a tab-separated row with quoted line breaks is no longer than this
 DELIMITERS = {",": "CSV", "\t": "TSV", ";": "CSV with semicolons", "|": "CSV with bars"}
 
@@ -92,19 +93,26 @@ def delimited(path: Path, notes: Notes) -> Source:
         first = next(lines, "")
         if re.fullmatch(r"sep=.\r?\n?", first):  # Excel's hint
             first = next(lines, "")
+        above = 0
+        while above < _TITLES and first and max(len(_header(first, d)) for d in DELIMITERS) < 2:
+            first, above = next(lines, ""), above + 1  # a title above the header
         mark = max(DELIMITERS, key=lambda d: len(_header(first, d)))
-        notes.kind = DELIMITERS[mark]
-        names = tuple(h.strip() for h in _header(first, mark))
     except csv.Error as e:
         raise DataError(f"{path}: broken header: {e}; check the quoting there") from e
-    while names and not names[-1]:
-        names = names[:-1]  # a delimiter at the end of the header
+    if above:
+        notes.said.append(f"lines above the header, passed over: {above}")
+    notes.kind = DELIMITERS[mark]
+    names = tuple(_header(first, mark))
     cells = _tab_rows(lines) if mark == "\t" else _csv_rows(path, lines, mark, notes)
     return Source(names, _records(names, cells, notes))
 
 
 def _header(line: str, mark: str) -> list[str]:
-    return next(csv.reader([line], delimiter=mark), [])
+    """The header's names; a delimiter at its end makes none."""
+    names = [h.strip() for h in next(csv.reader([line], delimiter=mark), [])]
+    while names and not names[-1]:
+        names.pop()
+    return names
 
 
 def _lines(path: Path, notes: Notes) -> Iterator[str]:
@@ -129,6 +137,10 @@ def _records(names: tuple[str, ...], rows: Iterator[list[str] | str], notes: Not
             yield notes.records, {FAULT: fault("row", None, cells)}
             continue
         out = {h: v for h, c in zip(names, cells, strict=False) if h and (v := c.strip())}
+        if not out and not any(c.strip() for c in cells):
+            notes.records -= 1
+            notes.counts["rows that are blank, passed over"] += 1
+            continue
         if len(cells) < width or any(c.strip() for c in cells[width:]):
             out[BAD_CELLS] = f"{len(cells)} cells where the header has {width}"
         yield notes.records, out
