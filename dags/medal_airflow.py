@@ -243,6 +243,8 @@ class PlanOperator(MedalOperator):
         ]
         if not params["publish"]:
             arguments.append("--no-publish")
+        if params["accept"]:
+            arguments.append(f"--accept={params['accept']}")
         if params["dry_run"]:
             arguments.append("--dry-run")
         return arguments

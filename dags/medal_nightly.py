@@ -8,7 +8,8 @@ at any time: a stage that a run has already is not done twice.
 #### Parameters
 `run_date` (default: the logical date, else the day the run was asked for, both in the shop's time zone) · `catalog` and
 `model` (default: `MEDAL_NIGHTLY_CATALOG` and `MEDAL_NIGHTLY_TEACHER` of the workers) · `publish` (off: the lake only) ·
-`dry_run` (says what it would do; the stages are skipped). Any other key stops the run before it does anything.
+`dry_run` (says what it would do; the stages are skipped) · `accept` (changes of the catalogue that are meant, see below).
+Any other key stops the run before it does anything.
 
 #### What to do
 The last line of a failed task says what was wrong, where, and what to do next. The exit code in it says of what kind.
@@ -19,6 +20,7 @@ The last line of a failed task says what was wrong, where, and what to do next. 
 | exit 2 | parameters or settings are wrong | correct them as the message says, clear the task |
 | exit 3 in `check` | the gate blocked; the old release stays live | open the report named in the log of `report`; mend the cause, clear `plan` with all that follows it |
 | exit 4 in `plan` | the catalogue or the teacher breaks its contract | mend the file, clear `plan` with all that follows it |
+| exit 4 in `plan`: unlike the catalogue of … | the feed is cut off, or stock, prices or images broke | mend the feed; if it is meant, a new run with `accept` as the message says |
 | exit 1 | a bug | keep the log; `medal summary --run-id …` tells how far it got; live lists are untouched |
 | killed by SIGKILL | mostly: out of memory | give the worker more, or lower `spark.driver_memory`; clear the task, it resumes |
 | lists are live and wrong | | `medal releases`, then `medal rollback --to N` |
@@ -53,6 +55,11 @@ with DAG(
         "catalog": Param(None, type=["null", "string"], description="Catalogue file; empty: MEDAL_NIGHTLY_CATALOG"),
         "model": Param(None, type=["null", "string"], description="Teacher's folder; empty: MEDAL_NIGHTLY_TEACHER"),
         "publish": Param(True, type="boolean", description="Off: write the lake, leave the live lists alone"),
+        "accept": Param(
+            None,
+            type=["null", "string"],
+            description="departed, sold_out, prices, images or all: changes that are meant",
+        ),
         "dry_run": Param(False, type="boolean", description="Say what would be done and stop"),
     },
     tags=["medal"],

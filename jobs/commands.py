@@ -20,6 +20,10 @@ Categories = Annotated[str | None, typer.Option(help="Only lists of these source
 Recompute = Annotated[bool, typer.Option("--recompute", help="A new generation although nothing changed.")]
 NoPublish = Annotated[bool, typer.Option("--no-publish", help="The lake only.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+Accept = Annotated[
+    str | None,
+    typer.Option(help="Changes since the last date that are meant: departed, sold_out, prices, images, or all."),
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda; cuda fails where there is none.")]
 RunIdOption = Annotated[str, typer.Option("--run-id", help="A planned run, such as 2026-11-25-all-g1.")]
 
@@ -34,6 +38,7 @@ def register(app: typer.Typer) -> None:
         recompute: Recompute = False,
         no_publish: NoPublish = False,
         dry_run: DryRun = False,
+        accept: Accept = None,
         explain: Annotated[
             bool, typer.Option("--explain", help="Say what the lists will cost and why; write nothing.")
         ] = False,
@@ -43,7 +48,7 @@ def register(app: typer.Typer) -> None:
         from jobs.settings import load_settings
 
         settings = load_settings()
-        request = _request(catalog, teacher, run_date, categories, recompute, no_publish, settings)
+        request = _request(catalog, teacher, run_date, categories, recompute, no_publish, settings, accept)
         dry_run = dry_run or explain
         decision = plan_run(request, settings, dry_run=dry_run)
         counts = decision.plan.counts
@@ -77,6 +82,7 @@ def register(app: typer.Typer) -> None:
         recompute: Recompute = False,
         no_publish: NoPublish = False,
         dry_run: DryRun = False,
+        accept: Accept = None,
         device: Device = None,
     ) -> None:
         """The whole night in one process: plan, embed, complements, check, publish, report."""
@@ -85,7 +91,7 @@ def register(app: typer.Typer) -> None:
         from jobs.settings import load_settings
 
         settings = _with_device(load_settings(), device)
-        request = _request(catalog, teacher, run_date, categories, recompute, no_publish, settings)
+        request = _request(catalog, teacher, run_date, categories, recompute, no_publish, settings, accept)
         if dry_run:
             decision = plan_run(request, settings, dry_run=True)
             typer.echo(f"would plan {decision.plan.run_id}: {decision.why}; nothing was written")
@@ -128,8 +134,10 @@ def _request(
     recompute: bool,
     no_publish: bool,
     settings: Settings,
+    accept: str | None,
 ) -> PlanRequest:
     from jobs.plan import PlanRequest
+    from jobs.preflight import accepted
 
     return PlanRequest(
         run_date or today(settings.time_zone),
@@ -138,6 +146,7 @@ def _request(
         tuple(sorted({c.strip() for c in categories.split(",") if c.strip()})) if categories is not None else None,
         recompute,
         publish=not no_publish,
+        accept=accepted(accept),
     )
 
 

@@ -21,6 +21,7 @@ from jobs.errors import DataError, SettingsError
 from jobs.images.route import open_images
 from jobs.lake import NO_TABLE, Lake
 from jobs.lease import Lease, held
+from jobs.preflight import CHECKS, check, findings, last_snapshot
 from jobs.rules.compile import rule_key
 from jobs.rules.files import keep, load
 from jobs.runs import Inputs, Manifest, RunId, RunPlan, parse_date, scope_of
@@ -46,6 +47,7 @@ class PlanRequest:
     publish: bool = True
     backfill: bool = False
     reason: str = ""
+    accept: frozenset[str] = frozenset()  # checks of jobs.preflight whose findings are meant
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,8 @@ def plan_run(
 ) -> Decision:
     """Plan a run: check the catalogue, write its snapshot and the rejected rows, save the manifest.
 
-    Raises DataError past the threshold of rejected rows (they are logged first). A dry run writes nothing.
+    Raises DataError past the threshold of rejected rows (they are logged first), and where the catalogue is too
+    unlike the one before (jobs.preflight). A dry run writes nothing.
     """
     lake = open_lake(settings)
     if lease is None and not dry_run:
@@ -189,6 +192,8 @@ def plan_run(
             f"(allowed: {limit:.0%}): {snapshot.commonest_rejections() or 'there is no row'}{told}; "
             "mend the catalogue, or raise catalog.max_rejected_share"
         )
+    if decision.kind == "next" and request.catalog is not None:
+        _compare(lake, resolved, settings)
     if dry_run:
         return decision
     if decision.kind == "again":
@@ -202,6 +207,17 @@ def plan_run(
     keep(lake, plan.run_id, resolved.rules)
     lake.save_manifest(Manifest(plan))
     return replace(decision, plan=plan)
+
+
+def _compare(lake: Lake, resolved: Resolved, settings: Settings) -> None:
+    """Does the catalogue look like the one before? A backfill was asked for by a person: it is told, and goes on."""
+    request = resolved.request
+    if (last := last_snapshot(lake, request.run_date)) is None:
+        return
+    since, before = last
+    found = findings(before, resolved.snapshot.rows, settings.preflight)
+    for line in check(found, resolved.catalog_path, since, CHECKS if request.backfill else request.accept):
+        log(f"plan: {line}")
 
 
 def write_snapshot(lake: Lake, rows: pa.Table, run: RunId) -> int:

@@ -48,6 +48,20 @@ class CatalogSettings(_Section):
     """The contract's column -> the file's, for a catalogue in no known format; docs/catalog.md."""
 
 
+class PreflightSettings(_Section):
+    """How much of a catalogue may change since the last planned date; more stops a plan (exit 4)."""
+
+    products: int = Field(50, ge=1)
+    """A catalogue that had fewer is not judged."""
+    departed: float = Field(0.3, ge=0, le=1)
+    sold_out: float = Field(0.5, ge=0, le=1)
+    """Of those that were in stock."""
+    prices: float = Field(0.1, ge=0, le=1)
+    price_factor: float = Field(5.0, gt=1)
+    """A price that many times higher or lower counts."""
+    images: float = Field(0.5, ge=0, le=1)
+
+
 class Limit(_Section):
     """A class of failures is over its budget where it exceeds both."""
 
@@ -237,6 +251,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     catalog: CatalogSettings = CatalogSettings()
     images: ImageSettings = ImageSettings()
+    preflight: PreflightSettings = PreflightSettings()
     embed: EmbedSettings = EmbedSettings()
     lists: ListSettings = ListSettings()
     spark: SparkSettings = SparkSettings()

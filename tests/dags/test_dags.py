@@ -81,7 +81,7 @@ def test_the_night_as_airflow_sees_it(played: Played) -> None:
     assert "0 1 * * *" in dag["schedule"]
     assert dag["catchup"] is False
     assert dag["max_active_runs"] == 1
-    assert set(dag["params"]) == {"run_date", "catalog", "model", "publish", "dry_run"}
+    assert set(dag["params"]) == {"run_date", "catalog", "model", "publish", "dry_run", "accept"}
     assert dag["params"]["publish"]["type"] == "boolean"
     assert dag["params"]["run_date"]["type"] == ["null", "string"]
     assert dag["params"]["run_date"]["format"] == "date"

@@ -202,7 +202,7 @@ def _context(conf: dict[str, Any], params: dict[str, Any], run_id: str | None = 
 
 
 _PLANNED = ["plan", "--catalog=catalog.csv", "--teacher=teacher", "--run-date=2026-11-25"]
-_NIGHT = {"run_date": None, "catalog": None, "model": None, "publish": True, "dry_run": False}
+_NIGHT = {"run_date": None, "catalog": None, "model": None, "publish": True, "dry_run": False, "accept": None}
 
 
 def _in_dag(operator: type[MedalOperator], task_id: str, params: dict[str, Any]) -> Any:
@@ -219,13 +219,14 @@ def _in_dag(operator: type[MedalOperator], task_id: str, params: dict[str, Any])
             ["plan", "--catalog=b c.csv", "--teacher=--apply", "--run-date=2026-11-20"],
         ),
         (
-            {"publish": False, "dry_run": True},
+            {"publish": False, "dry_run": True, "accept": "prices,images"},
             [
                 "plan",
                 "--catalog=catalog.csv",
                 "--teacher=teacher",
                 "--run-date=2026-11-25",
                 "--no-publish",
+                "--accept=prices,images",
                 "--dry-run",
             ],
         ),
