@@ -29,9 +29,10 @@ def is_schema_org(value: Any) -> bool:
 def schema_org_rows(number: int, value: Any, known: CategoryMap, notes: Notes) -> Iterator[RawRow]:
     """The products of one JSON value by the contract's names; a value without any is a row with a fault."""
     found = False
+    crumbs = next(_crumbs(value, _DEPTH), [])
     for product in _products(value, _DEPTH):
         found = True
-        yield {ROW: str(number), **_row(product, known, notes, number)}
+        yield {ROW: str(number), **_row(product, crumbs, known, notes, number)}
     if not found:
         kind = ", ".join(sorted(_types(value))) if isinstance(value, dict) else type(value).__name__
         yield {ROW: str(number), FAULT: fault("@type", kind or None, "there is no Product in it")}
@@ -70,7 +71,23 @@ def _products(node: Any, depth: int) -> Iterator[dict[str, Any]]:
                     yield from _products(node[key], depth - 1)
 
 
-def _row(product: dict[str, Any], known: CategoryMap, notes: Notes, number: int) -> RawRow:
+def _crumbs(node: Any, depth: int) -> Iterator[list[str]]:
+    """Names of each BreadcrumbList beside a product, from the widest."""
+    if isinstance(node, list) and depth > 0:
+        for one in node:
+            yield from _crumbs(one, depth - 1)
+    elif isinstance(node, dict) and depth > 0:
+        if "breadcrumblist" in _types(node):
+            steps = [s for s in _many(node.get("itemListElement")) if isinstance(s, dict)]
+            steps.sort(key=lambda s: _number(s.get("position")) or 0)
+            yield [name for s in steps if (name := _text(s.get("name")) or _text(s.get("item")))]
+        else:
+            for key in ("@graph", "breadcrumb", "mainEntity", "mainEntityOfPage"):
+                if key in node:
+                    yield from _crumbs(node[key], depth - 1)
+
+
+def _row(product: dict[str, Any], crumbs: list[str], known: CategoryMap, notes: Notes, number: int) -> RawRow:
     offers = list(_offers(product.get("offers"), _DEPTH))
     row: dict[str, str] = {}
     texts = {
@@ -93,7 +110,9 @@ def _row(product: dict[str, Any], known: CategoryMap, notes: Notes, number: int)
         if currency:
             row["currency"] = currency
     category = next((t for c in _many(product.get("category")) if (t := _category(c))), None)
-    found = known.find(category, _text(product.get("additionalType")) if not category else None)
+    if not category:  # most pages have none, but say where they are; the last step is the product itself
+        category = " > ".join(c for c in crumbs if c != texts["title"]) or None
+    found = known.find(category, None)
     if category:
         row["product_type"] = category
     audience = next((a for a in _many(product.get("audience")) if isinstance(a, dict)), {})

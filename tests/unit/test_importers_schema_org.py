@@ -154,6 +154,29 @@ def test_a_value_without_a_garment_says_so(tmp_path: Path, value: Any, field: st
     assert fault_of(second) is None
 
 
+CRUMBS = {
+    "@type": "BreadcrumbList",
+    "itemListElement": [
+        {"@type": "ListItem", "position": 3, "name": "Midi dress"},
+        {"@type": "ListItem", "position": 1, "item": {"@id": "/", "name": "Home"}},
+        {"@type": "ListItem", "position": 2, "name": "Women's dresses"},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"@graph": [CRUMBS, {**PRODUCT, "category": None}]},
+        [{**PRODUCT, "category": None}, CRUMBS],
+        {"@type": "WebPage", "breadcrumb": CRUMBS, "mainEntity": {**PRODUCT, "category": None}},
+    ],
+)
+def test_a_product_without_a_category_has_that_of_its_breadcrumb(tmp_path: Path, value: Any) -> None:
+    (got,) = rows(tmp_path, value)
+    assert (got["category"], got["product_type"], got["department"]) == ("all-body", "Home > Women's dresses", "women")
+
+
 def test_objects_within_objects_end_somewhere(tmp_path: Path) -> None:
     deep: Any = PRODUCT
     for _ in range(50):
