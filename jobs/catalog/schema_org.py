@@ -16,7 +16,8 @@ from schemas.category_map import CategoryMap
 
 _DEPTH = 6  # of objects around a product
 _PRODUCTS = {"product", "individualproduct", "someproducts", "productmodel"}
-_INSIDE = ("@graph", "mainEntity", "itemListElement", "item", "itemOffered")
+_INSIDE = ("@graph", "mainEntity", "itemListElement", "item", "itemOffered", "makesOffer", "hasOfferCatalog", "offers")
+_IDS = ("sku", "productID", "mpn", "@id", "url", "productGroupID")
 _IN_STOCK = ("in_stock", "preorder", "backorder")
 
 
@@ -91,10 +92,8 @@ def _row(product: dict[str, Any], crumbs: list[str], known: CategoryMap, notes: 
     offers = list(_offers(product.get("offers"), _DEPTH))
     row: dict[str, str] = {}
     texts = {
-        "item_id": next(
-            (t for k in ("sku", "productID", "mpn", "@id", "url", "productGroupID") if (t := _text(product.get(k)))),
-            None,
-        ),
+        "item_id": next((t for k in _IDS if (t := _text(product.get(k)))), None)
+        or next((t for o in offers for k in ("sku", "url") if (t := _text(o.get(k)))), None),
         "title": _text(product.get("name")),
         "image": _image(product.get("image")),
         "brand": _text(product.get("brand")) or _text(product.get("manufacturer")),

@@ -55,6 +55,7 @@ def contract(row: dict[str, str]) -> dict[str, str]:
         [PRODUCT],
         {"@context": "https://schema.org", "@graph": [{"@type": "Organization", "name": "x"}, PRODUCT]},
         {"@type": "WebPage", "mainEntity": PRODUCT},
+        {"@type": "Store", "hasOfferCatalog": {"itemListElement": [{"@type": "Offer", "itemOffered": PRODUCT}]}},
         {"@type": "ItemList", "itemListElement": [{"@type": "ListItem", "position": 1, "item": PRODUCT}]},
         {**PRODUCT, "@type": ["Product", "Thing"]},
         {**PRODUCT, "@type": "http://schema.org/Product"},
@@ -122,6 +123,7 @@ def test_variants_take_what_they_lack_from_their_group(tmp_path: Path) -> None:
     [
         ({"sku": None, "productID": 77}, "item_id", "77"),
         ({"sku": None, "@id": "https://x/#p"}, "item_id", "https://x/#p"),
+        ({"sku": None, "offers": {"url": "https://x/p", "price": 1}}, "item_id", "https://x/p"),
         ({"isVariantOf": {"@type": "ProductGroup", "productGroupID": "g7"}}, "group_id", "g7"),
         ({"inProductGroupWithID": "g8"}, "group_id", "g8"),
         ({"audience": {"suggestedGender": "https://schema.org/Female"}}, "department", "female"),
