@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jobs.runs import Manifest
     from jobs.settings import Settings
 
-Catalog = Annotated[Path, typer.Option(help="Catalogue file, CSV or Parquet; image paths are relative to it.")]
+Catalog = Annotated[Path, typer.Option(help="The catalogue (docs/catalog.md); image paths are relative to it.")]
 Teacher = Annotated[Path, typer.Option(help="Folder of the exported teacher.")]
 RunDate = Annotated[str | None, typer.Option(help="YYYY-MM-DD; default: today in the shop's time zone.")]
 Categories = Annotated[str | None, typer.Option(help="Only lists of these source categories, with commas.")]

@@ -35,6 +35,7 @@ class Found:
     value: str | None = None
     reason: str = ""
     age_group: str | None = None
+    refused: bool = False  # known, and no product to wear
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class CategoryMap:
                 continue
             found = self._value(name, value[:_MOST], by_path=known)
             age = age or found.age_group
-            if found.category or "no product to wear" in found.reason:
-                return Found(found.category, name, value, found.reason, age)
+            if found.category or found.refused:
+                return Found(found.category, name, value, found.reason, age, found.refused)
             # What a person can add to the taxonomy's aliases is the narrower of the two names.
             told = found
         return told or Found(None, "category", None, "is empty, and so is the product type")
@@ -144,7 +145,7 @@ class CategoryMap:
         return Found(category, age_group=age)
 
     def _refused(self, name: str, value: str) -> Found:
-        return Found(None, name, value, "is no product to wear")
+        return Found(None, name, value, "is no product to wear", refused=True)
 
 
 def category_map(taxonomy: Taxonomy) -> CategoryMap:

@@ -105,7 +105,7 @@ class CatalogReport:
         kinds = len({(r.field, r.reason) for r in self.snapshot.rejected})
         yield f"Rejected, {_commonest(kinds, self.most, 'reason')}:"
         for field, reason, rows, first in self.by_reason():
-            yield f"{rows:>9,} × {field} {plain(reason)}"
+            yield f"{rows:>9,} × {field}: {plain(reason)}"
             for r in first:
                 item = f" ({plain(r.item_id, 40)})" if r.item_id else ""
                 yield f"{'':>11} row {r.row:,}{item}: {quoted(r.value)}"

@@ -76,7 +76,7 @@ def categorised(
 ) -> RawRow:
     """A row with its category, or the fault that it has none; with the department that it or its texts name."""
     if found.category is None:
-        if found.value is not None:
+        if found.value is not None and not found.refused:
             notes.count_unmapped(found.field, found.value, number)
         return {**row, FAULT: fault(found.field, found.value, found.reason)}
     row["category"] = found.category

@@ -12,7 +12,7 @@ from typing import Any
 from jobs.catalog.google import categorised
 from jobs.catalog.rows import FAULT, ROW, Notes, RawRow, fault
 from jobs.catalog.values import availability, price
-from schemas.category_map import CategoryMap
+from schemas.category_map import CategoryMap, Found
 
 _DEPTH = 6  # of objects around a product
 _PRODUCTS = {"product", "individualproduct", "someproducts", "productmodel"}
@@ -108,17 +108,26 @@ def _row(product: dict[str, Any], crumbs: list[str], known: CategoryMap, notes: 
         row["price"], currency = amount
         if currency:
             row["currency"] = currency
-    category = next((t for c in _many(product.get("category")) if (t := _category(c))), None)
-    if not category:  # most pages have none, but say where they are; the last step is the product itself
-        category = " > ".join(c for c in crumbs if c != texts["title"]) or None
-    found = known.find(category, None)
-    if category:
-        row["product_type"] = category
+    named = [t for c in _many(product.get("category")) if (t := _category(c))]
+    if not named:  # most pages have none, but say where they are; the last step is the product itself
+        named = [path] if (path := " > ".join(c for c in crumbs if c != texts["title"])) else []
+    if named:
+        row["product_type"] = named[0]
+    found = _found(named, known)
     audience = next((a for a in _many(product.get("audience")) if isinstance(a, dict)), {})
     sex = _text(audience.get("suggestedGender"), link=True) or _text(product.get("gender"))
     if (oldest := _number(audience.get("suggestedMaxAge"))) is not None and oldest <= 13:
         row["age_group"] = "kids"
-    return categorised(row, found, sex, (category,), known, notes, number)
+    return categorised(row, found, sex, named, known, notes, number)
+
+
+def _found(named: list[str], known: CategoryMap) -> Found:
+    """What all names of a product mean together."""
+    each = [known.find(name, None) for name in named] or [known.find(None, None)]
+    means = {f.category: f for f in each if f.category}
+    if len(means) > 1:
+        return Found(None, "category", ", ".join(named), f"names {' and '.join(sorted(means))} at once")
+    return next(iter(means.values()), next((f for f in each if f.refused), each[0]))
 
 
 def _offers(node: Any, depth: int) -> Iterator[dict[str, Any]]:

@@ -186,7 +186,7 @@ def _row(product: _Product, way: _Colourway, known: CategoryMap, notes: Notes) -
     if of.get("gift_card", "").casefold() == "true":
         return {**row, FAULT: fault("gift_card", of["gift_card"], "is no product to wear")}
     first, second = known.find(of.get("google"), None), known.find(of.get("category"), of.get("type"))
-    found = first if first.category or (first.value and "no product to wear" in first.reason) else second
+    found = first if first.category or first.refused else second
     if found.value is None and first.value is not None:
         found = first
     tags_ = [t for t in of.get("tags", "").split(",") if len(t.split()) == 1]  # "women", but not "gift for men"

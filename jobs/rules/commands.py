@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     @rules.command("check")
     def check_(
         rules: Annotated[Path, typer.Option(help="The rules file, such as rules.yaml.")],
-        catalog: Annotated[Path, typer.Option(help="Catalogue file, CSV or Parquet.")],
+        catalog: Annotated[Path, typer.Option(help="The catalogue (docs/catalog.md).")],
         run_date: Annotated[
             str | None, typer.Option(help="YYYY-MM-DD the rules are judged on; default: today.")
         ] = None,

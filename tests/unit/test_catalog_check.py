@@ -111,7 +111,7 @@ def test_the_check_says_what_is_taken_rejected_and_not_understood(
         "64 records, 64 rows of products",
         "61 products of 61 groups, 61 in stock",
         "3 rows, 4.7% (a plan stops above 5%)",
-        "3 × product_type maps to no category",
+        "3 × product_type: maps to no category",
         "row 62 (s0): 'Suits'",
         "3 × product_type 'Suits', first in row 62",
     ):

@@ -219,11 +219,11 @@ def test_what_is_no_garment_says_so(
 
 
 def test_what_means_nothing_is_counted_by_name(tmp_path: Path) -> None:
-    lines = ["d1,a.jpg,Suits", "d2,b.jpg,Radio straps", "d3,c.jpg,Radio straps", "d4,d.jpg,Jeans"]
+    lines = ["d0,a.jpg,Dog coats", "d1,a.jpg,Suits", "d2,b.jpg,Radio straps", "d3,c.jpg,Radio straps", "d4,d.jpg,Jeans"]
     reading = opened(tmp_path, "id,image_link,product_type\n" + "\n".join(lines))
     assert sum(fault_of(r) is None for r in reading.rows) == 1
     assert reading.notes.unmapped == {("product_type", "Radio straps"): 2, ("product_type", "Suits"): 1}
-    assert reading.notes.first["product_type", "Radio straps"] == 2
+    assert reading.notes.first["product_type", "Radio straps"] == 3
 
 
 def test_a_row_with_another_number_of_cells_says_so(tmp_path: Path) -> None:

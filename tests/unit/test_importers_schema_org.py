@@ -129,7 +129,8 @@ def test_variants_take_what_they_lack_from_their_group(tmp_path: Path) -> None:
         ({"audience": {"suggestedGender": "https://schema.org/Female"}}, "department", "female"),
         ({"audience": {"suggestedGender": "male", "suggestedMaxAge": 12}}, "age_group", "kids"),
         ({"dateModified": "2026-01-02"}, "updated_at", "2026-01-02"),
-        ({"category": ["Women", "Dresses"]}, "product_type", "Women"),
+        ({"category": ["Women", "Dresses"]}, "category", "all-body"),
+        ({"category": ["Women", "Dresses"]}, "department", "women"),
         ({"category": "Women/Dresses"}, "category", "all-body"),
         ({"category": "Women/Dresses"}, "department", "women"),
     ],
@@ -146,6 +147,7 @@ def test_a_property_is_understood(tmp_path: Path, change: dict[str, Any], column
         ({"@context": "x", "@graph": []}, "@type", "no Product"),
         ({**PRODUCT, "category": "Furniture > Sofas"}, "category", "no product to wear"),
         ({**PRODUCT, "category": None}, "category", "is empty"),
+        ({**PRODUCT, "category": ["Dresses", "Shoes"]}, "category", "names all-body and shoes at once"),
     ],
 )
 def test_a_value_without_a_garment_says_so(tmp_path: Path, value: Any, field: str, reason: str) -> None:

@@ -56,6 +56,23 @@ def desk(tmp_path: Path, teacher_dir: Path) -> Desk:
     return Desk(tmp_path, teacher_dir)
 
 
+def test_the_same_shop_as_a_feed_is_the_same_run(desk: Desk) -> None:
+    first = desk.plan()
+    feeds = {
+        "feed.tsv": "ID\tImage Link\tGoogle Product Category\na\ta.jpg\t212\nb\tb.jpg\t187\n",
+        "feed.xml": "<rss><item><id>a</id><image_link>a.jpg</image_link><product_type>Tops</product_type></item></rss>",
+        "mine.csv": "sku;dept;photo\nb;Shoes;b.jpg\na;Tops;a.jpg\n",
+    }
+    for name, text in feeds.items():
+        (desk.root / name).write_text(text)
+    assert desk.plan(catalog=desk.root / "feed.tsv").kind == "again"
+    assert desk.plan(catalog=desk.root / "feed.xml").plan.counts["eligible"] == 1
+    columns = {"item_id": "sku", "category": "dept", "image": "photo"}
+    desk.settings = desk.settings.model_copy(update={"catalog": CatalogSettings(columns=columns)})
+    mapped = resolve(desk.request(catalog=desk.root / "mine.csv"), desk.settings, desk.lake)
+    assert mapped.snapshot.fingerprint == first.plan.inputs.catalog
+
+
 def test_the_same_inputs_are_the_same_run(desk: Desk) -> None:
     first = desk.plan()
     version = desk.lake.version("catalog")
