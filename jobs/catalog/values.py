@@ -7,6 +7,7 @@ import re
 _CODE = r"[A-Za-z]{3}"
 _PRICE = re.compile(rf"^(?:({_CODE})\s*)?([€£]?)\s*([+-]?\d[\d.,'’ \u00a0\u202f]*?)\s*([€£]?)\s*(?:({_CODE}))?$")
 _SIGNS = {"€": "EUR", "£": "GBP"}  # of $, kr and ¥ there are several
+_MEN, _WOMEN = {"male", "men", "man"}, {"female", "women", "woman"}
 _AVAILABILITY = {
     "in_stock": "in_stock", "instock": "in_stock", "available": "in_stock", "available_for_order": "in_stock",
     "limited_availability": "in_stock", "limitedavailability": "in_stock", "onlineonly": "in_stock",
@@ -59,9 +60,9 @@ def availability(text: str) -> str:
 
 
 def gender(text: str) -> str:
-    """One gender; both at once are unisex."""
-    name = re.sub(r"^(?:https?://)?(?:www\.)?schema\.org/", "", text.strip(), flags=re.IGNORECASE).casefold()
-    parts = {p.strip() for p in re.split(r"[,;/|&]|\band\b", name) if p.strip()}
-    if parts and parts <= {"male", "men", "man"} | {"female", "women", "woman"} and len(parts) == 2:
+    """One gender as it is given, without schema.org's address; both at once are unisex."""
+    name = re.sub(r"^(?:https?://)?(?:www\.)?schema\.org/", "", text.strip(), flags=re.IGNORECASE)
+    parts = {p.strip() for p in re.split(r"[,;/|&]|\band\b", name.casefold()) if p.strip()}
+    if len(parts) == 2 and parts & _MEN and parts & _WOMEN:
         return "unisex"
     return name

@@ -414,7 +414,7 @@ def test_availability(text: str, want: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "want"),
-    [("Female", "female"), ("https://schema.org/Male", "male"), ("Men; Women", "unisex"), ("unisex", "unisex")],
+    [("Female", "Female"), ("https://schema.org/Male", "Male"), ("Men; Women", "unisex"), ("unisex", "unisex")],
 )
 def test_gender(text: str, want: str) -> None:
     assert gender(text) == want

@@ -126,7 +126,7 @@ def test_variants_take_what_they_lack_from_their_group(tmp_path: Path) -> None:
         ({"sku": None, "offers": {"url": "https://x/p", "price": 1}}, "item_id", "https://x/p"),
         ({"isVariantOf": {"@type": "ProductGroup", "productGroupID": "g7"}}, "group_id", "g7"),
         ({"inProductGroupWithID": "g8"}, "group_id", "g8"),
-        ({"audience": {"suggestedGender": "https://schema.org/Female"}}, "department", "female"),
+        ({"audience": {"suggestedGender": "https://schema.org/Female"}}, "department", "Female"),
         ({"audience": {"suggestedGender": "male", "suggestedMaxAge": 12}}, "age_group", "kids"),
         ({"dateModified": "2026-01-02"}, "updated_at", "2026-01-02"),
         ({"category": ["Women", "Dresses"]}, "category", "all-body"),
