@@ -155,7 +155,7 @@ def test_an_id_hangs_on_neither_sku_nor_the_order_of_rows(tmp_path: Path) -> Non
         ({"tags": "new, summer 26,,a|b"}, "tags", "new|summer 26|a/b"),
         ({"tags": "women, gift for men"}, "department", "women"),
         ({"type": "Kids' T-Shirts"}, "department", "kids"),
-        ({"gender": "Male", "age": "kids"}, "department", "male"),
+        ({"gender": "Male", "age": "kids"}, "department", "Male"),
         ({"google": "187", "type": "T-Shirts"}, "category", "shoes"),
         ({"google": "1604", "type": "T-Shirts"}, "category", "tops"),
         ({"category": "Apparel & Accessories > Clothing > Clothing Tops > Hoodies", "type": ""}, "category", "tops"),
