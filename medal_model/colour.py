@@ -8,7 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
+
+from medal_model import kernels
 
 HISTOGRAM_BINS = 8
 HISTOGRAM_SIZE = HISTOGRAM_BINS**3
@@ -78,7 +82,30 @@ def foreground(images: torch.Tensor, rule: BackgroundRule = DEFAULT_RULE) -> tor
     It is seen when, in at least one of the four directions, all pixels from it to the border look like
     background with no edge between them: a white shirt is kept, because its outline stops the view.
     Where hardly anything would be left (an all-white image), every pixel is foreground.
+    On a CPU by compiled loops, elsewhere by torch, with the same answer.
     """
+    if images.device.type == "cpu" and images.dtype == torch.uint8 and images.numel():
+        front = np.empty((images.shape[0], *images.shape[2:]), np.uint8)
+        for image, own in zip(_last(images), front, strict=True):
+            _foreground(image, rule, own)
+        return torch.from_numpy(front.view(np.bool_))
+    return _foreground_torch(images, rule)
+
+
+def _last(images: torch.Tensor) -> npt.NDArray[np.uint8]:
+    """[B, 3, H, W] as [B, H, W, 3], contiguous and writeable, as the loops are compiled for."""
+    pixels: npt.NDArray[np.uint8] = images.permute(0, 2, 3, 1).contiguous().numpy()
+    return pixels
+
+
+def _foreground(image: npt.NDArray[np.uint8], rule: BackgroundRule, front: npt.NDArray[np.uint8]) -> None:
+    r = rule
+    kernels.foreground(
+        image, r.light, r.neutral, r.border_tolerance, r.border_agreement, r.step, r.least, front
+    )  # fmt: skip
+
+
+def _foreground_torch(images: torch.Tensor, rule: BackgroundRule) -> torch.Tensor:
     x = images.to(torch.int16)
     high, low = x.amax(1), x.amin(1)
     white = low == 255
@@ -135,12 +162,28 @@ def luv_histogram(images: torch.Tensor, rule: BackgroundRule = DEFAULT_RULE) -> 
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"needs uint8 [B, 3, H, W], got {images.dtype} {tuple(images.shape)}")
+    if images.device.type == "cpu" and images.numel():
+        return _histogram_compiled(images, rule)
+    return _histogram_torch(images, rule)
+
+
+def _histogram_compiled(images: torch.Tensor, rule: BackgroundRule) -> torch.Tensor:
+    bins, weights = (t.numpy() for t in _table("cpu"))
+    total = np.zeros((images.shape[0], HISTOGRAM_SIZE), np.int64)
+    front = np.empty(images.shape[2:], np.uint8)
+    for image, own in zip(_last(images), total, strict=True):
+        _foreground(image, rule, front)
+        kernels.colour_counts(image, front, bins, weights, own)
+    return torch.from_numpy((total / total.sum(1, keepdims=True)).astype(np.float32))
+
+
+def _histogram_torch(images: torch.Tensor, rule: BackgroundRule) -> torch.Tensor:
     bins, weights = _table(str(images.device))
     b = images.shape[0]
     level = (images.to(torch.int64) * (LEVELS - 1) + 127) // 255
     code = (level[:, 0] * LEVELS + level[:, 1]) * LEVELS + level[:, 2]
     counts = torch.zeros(b, LEVELS**3, dtype=torch.int64, device=images.device)
-    counts.scatter_add_(1, code.flatten(1), foreground(images, rule).flatten(1).to(torch.int64))
+    counts.scatter_add_(1, code.flatten(1), _foreground_torch(images, rule).flatten(1).to(torch.int64))
     used = counts.any(0).nonzero()[:, 0]  # few thousand of 32,768
     counts = counts[:, used]
     total = torch.zeros(b, HISTOGRAM_SIZE, dtype=torch.int64, device=images.device)

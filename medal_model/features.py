@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -21,10 +22,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from medal_model import jpeg
 from medal_model.backbones import BackboneSpec, load_backbone
 from medal_model.colour import foreground, luv_histogram
 from medal_model.image_source import ImageSource
-from medal_model.images import ImageError, UInt8, decode_image, letterbox
+from medal_model.images import Box, ImageError, Photo, UInt8, decode, fit, fitted
+from medal_model.preprocessing import preprocessing
 
 _LOOK = 128  # pixels, side of the small copy on which the product is looked for
 _MARGIN = 0.06  # of the longer side of the product, kept around it
@@ -32,25 +35,50 @@ _EVERY = 256  # images between two saves of the cache: half a minute of work on 
 _SHARE = 8  # ... or an eighth of it where that is more: the whole file is written, nine times its size at most in all
 
 
-def trim_border(image: UInt8) -> UInt8:
-    """Cut the empty border off: [H, W, 3] to [h, w, 3], with a small margin around the product.
+def product_box(photo: Photo) -> Box:
+    """The product with a small margin around it, in the photo's whole pixels; all of it where there is no background.
 
-    The product is what `colour.foreground` finds on a small copy. An image without background is unchanged.
+    The product is what `colour.foreground` finds on a small copy.
     """
-    h, w = image.shape[:2]
-    scale = _LOOK / max(h, w)
-    nh, nw = max(1, round(h * scale)), max(1, round(w * scale))
+    h, w = photo.height, photo.width
+    whole = (0, 0, h, w)
+    nh, nw = fitted(h, w, _LOOK)
     top, left = (_LOOK - nh) // 2, (_LOOK - nw) // 2
-    front = foreground(letterbox(image, _LOOK).unsqueeze(0))[0, top : top + nh, left : left + nw].numpy()
+    front = foreground(fit(photo, _LOOK).unsqueeze(0))[0, top : top + nh, left : left + nw].numpy()
     down, across = np.flatnonzero(front.any(1)), np.flatnonzero(front.any(0))
     if not down.size:
-        return image
+        return whole
     y0, y1 = down[0] * h / nh, (down[-1] + 1) * h / nh
     x0, x1 = across[0] * w / nw, (across[-1] + 1) * w / nw
     margin = _MARGIN * max(y1 - y0, x1 - x0)
     y0, x0 = max(0, int(y0 - margin)), max(0, int(x0 - margin))
-    y1, x1 = min(h, int(np.ceil(y1 + margin))), min(w, int(np.ceil(x1 + margin)))
+    return y0, x0, min(h, math.ceil(y1 + margin)), min(w, math.ceil(x1 + margin))
+
+
+def trim_border(image: UInt8) -> UInt8:
+    """Cut the empty border off: [H, W, 3] to [h, w, 3], as `product_box` says."""
+    y0, x0, y1, x1 = product_box(Photo(image, *image.shape[:2]))
     return np.ascontiguousarray(image[y0:y1, x0:x1])
+
+
+def preprocess(data: bytes, size: int, trim: bool) -> torch.Tensor:
+    """Decode, cut the empty border off, letterbox: uint8 [3, size, size]. Raises ImageError.
+
+    A large JPEG is decoded scaled down; where the product turns out to be a small part of it, once more, finer. May be
+    called by several threads: nearly all of it runs without the interpreter's lock.
+    """
+    if not trim:
+        return fit(decode(data, size), size)
+    photo = decode(data, max(size, _LOOK))
+    box = product_box(photo)
+    return fit(finer(photo, box, data, size), size, box)
+
+
+def finer(photo: Photo, box: Box, data: bytes, size: int) -> Photo:
+    """The photo as finely decoded as its box needs that is to fill `size` pixels; itself where that is so."""
+    shown = size * max(photo.height, photo.width) / max(box[2] - box[0], box[3] - box[1])
+    needed = jpeg.factor(photo.height, photo.width, shown)
+    return decode(data, shown) if photo.factor > needed else photo
 
 
 class Extractor:
@@ -72,8 +100,7 @@ class Extractor:
 
     def preprocess(self, data: bytes) -> torch.Tensor:
         """Decode, trim and letterbox: uint8 [3, S, S]. Raises ImageError."""
-        image = decode_image(data)
-        return letterbox(trim_border(image) if self.trim else image, self.input_size)
+        return preprocess(data, self.input_size, self.trim)
 
     @torch.inference_mode()
     def extract(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -92,7 +119,7 @@ class Extractor:
     @property
     def fingerprint(self) -> str:
         """16 hex digits over everything but the image that a feature depends on."""
-        content = {**self.spec.to_dict(), "input_size": self.input_size, "trim": self.trim, "rule": 1}
+        content = {**self.spec.to_dict(), **preprocessing(self.input_size, self.trim), "rule": 1}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

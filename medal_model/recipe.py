@@ -23,11 +23,12 @@ from medal_model.image_source import ImageSource, open_images
 from medal_model.images import ImageError
 from medal_model.inputs import Network, Texts
 from medal_model.outfits import Outfits, OutfitsError, blamed, check_askable, without
+from medal_model.preprocessing import preprocessing
 from medal_model.question_figure import question_figure, teacher_scorer
 from medal_model.report_table import Evaluation
 from medal_model.run_log import RunLog
 from medal_model.study import Plan, Variant, compare_scorer
-from medal_model.teacher import HISTOGRAM, load_teacher, preprocessing
+from medal_model.teacher import HISTOGRAM, load_teacher
 from medal_model.text import read_texts
 from medal_model.training import Trained, Trainer, check_views, pick_device
 

@@ -14,15 +14,10 @@ from medal_model.colour import HISTOGRAM_BINS, HISTOGRAM_SIZE, LEVELS
 from medal_model.export import CONFIG_FILE, WEIGHTS_FILE, TeacherError, TeacherHeader, read_teacher
 from medal_model.features import Extractor
 from medal_model.network import Heads, HeadShape
+from medal_model.preprocessing import VERSION, preprocessing
 
 # What this code does to an image and its colours; a teacher trained on anything else must not be run by it.
 HISTOGRAM = {"space": "CIE LUV D65", "bins": HISTOGRAM_BINS, "levels": LEVELS, "background": "border-1"}
-RESIZE = "torch bilinear antialias uint8, letterbox on white"
-
-
-def preprocessing(input_size: int, trim: bool) -> dict[str, Any]:
-    """The `preprocessing` section of config.json."""
-    return {"input_size": input_size, "trim": trim, "resize": RESIZE}
 
 
 class Teacher:
@@ -67,6 +62,11 @@ def load_teacher(folder: Path, device: str | torch.device = "cpu") -> Teacher:
     prep = config["preprocessing"]
     if type(prep.get("input_size")) is not int or prep["input_size"] < 1 or type(prep.get("trim")) is not bool:
         raise TeacherError(f"{path}: preprocessing: needs input_size, from 1 on, and trim, is {prep}")
+    if prep.get("version", 1) != VERSION:
+        raise TeacherError(
+            f"{path}: preprocessing: version: is {prep.get('version', 1)!r}, this version of the code does {VERSION}; "
+            "train the teacher anew, or run it by the code it was made with"
+        )
     if prep != preprocessing(prep["input_size"], prep["trim"]):
         raise TeacherError(f"{path}: preprocessing: {prep} is not what this version does; train the teacher anew")
     state = _part(tensors, "heads.")

@@ -1,4 +1,4 @@
-"""`medal bench training`; `lists` is in lists_commands.py."""
+"""`medal bench training`; `lists` is in lists_commands.py, `embed` in embed_commands.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.bench import lists_commands
+from jobs.bench import embed_commands, lists_commands
 from jobs.errors import SettingsError
 from jobs.train.shared import Images, Taxonomy, faults, images_of, say, whole_numbers, writable
 
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
         """Figures of speed, as JSON on the last line."""
 
     lists_commands.add(bench)
+    embed_commands.add(bench)
 
     @bench.command()
     def training(

@@ -21,8 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.complements.compiled import compiled
 from jobs.complements.score import Int32, Int64
+from medal_model.compiled import compiled
 
 Int8 = npt.NDArray[np.int8]
 UInt64 = npt.NDArray[np.uint64]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.complements.compiled import compiled
+from medal_model.compiled import compiled
 from schemas.tables import EMBEDDING_DIM, VISUAL_DIM
 
 _VISUAL, _ALL = 96, 128

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from jobs.complements.compiled import compiled
 from jobs.complements.score import Bools, Float32, Float64, Int32, Int64
+from medal_model.compiled import compiled
 from schemas.tables import REASONS, UNSCORED
 
 Int8 = npt.NDArray[np.int8]

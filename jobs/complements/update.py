@@ -16,7 +16,6 @@ import pyarrow as pa
 
 from jobs.complements import emit
 from jobs.complements.before import ARRIVED, GONE, Published, Stored, earlier, stored
-from jobs.complements.compiled import compiled
 from jobs.complements.emit import Figures, Near, Rows
 from jobs.complements.explore import explore_of
 from jobs.complements.finish import Known, finish
@@ -37,6 +36,7 @@ from jobs.complements.score import (
 from jobs.complements.search import NONE, Base, Queries, neighbours
 from jobs.complements.tasks import Update
 from jobs.complements.worker import Spec, arrived_of, base_of, effects_of, gallery_of, lake_of, near_of, queries_of
+from medal_model.compiled import compiled
 from schemas.tables import VISUAL_DIM
 
 _CELLS = 1 << 23  # float32 scores of pages × new targets held at once

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.complements.compiled import compiled
 from jobs.rules.attributes import Attributes, Bools, Float64, Int16, Int32, Int64
 from jobs.rules.compile import Effects
+from medal_model.compiled import compiled
 
 
 def choices(effects: Effects | None, pages: Attributes, targets: Attributes, may: Bools) -> Int64:

@@ -334,6 +334,13 @@ def test_version_changes_with_content(fitted: tuple[Fitted, Path], tmp_path: Pat
         (lambda f: _edit(f, rho=float("nan")), r"config.json: rho: must be from 0 to 1, is nan"),
         (lambda f: _section(f, "preprocessing", input_size=0), r"config.json: preprocessing: needs input_size, from 1"),
         (lambda f: _section(f, "preprocessing", input_size=True), r"config.json: preprocessing: needs input_size"),
+        (
+            lambda f: _section(f, "preprocessing", version=1),
+            r"config.json: preprocessing: version: is 1, this version of the code does 2; train the teacher anew",
+        ),
+        (lambda f: _section(f, "preprocessing", version="2"), r"preprocessing: version: is '2', this"),
+        (lambda f: _section(f, "preprocessing", version=None), r"preprocessing: version: is None"),
+        (lambda f: _section(f, "preprocessing", resize="nearest"), r"config.json: preprocessing: .*nearest"),
         (lambda f: _section(f, "backbone", mean=None), r"config.json: backbone: mean: must be three numbers.*None"),
         (lambda f: _section(f, "backbone", mean=[0.5, 0.5]), r"config.json: backbone: mean: must be three numbers"),
         (lambda f: _section(f, "backbone", mean=[0.5, "x", 1]), r"config.json: backbone: mean: must be three numbers"),
