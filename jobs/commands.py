@@ -65,13 +65,26 @@ def register(app: typer.Typer) -> None:
         typer.echo(f"run_id={decision.plan.run_id}")
 
     @app.command()
-    def embed(run_id: RunIdOption, device: Device = None) -> None:
+    def embed(
+        run_id: RunIdOption,
+        device: Device = None,
+        shard: Annotated[
+            str | None,
+            typer.Option(help="Only part i of n, such as 1/4; at once with others. Without it then, to end the stage."),
+        ] = None,
+    ) -> None:
         """Embed the images that have no vector yet."""
         from jobs.nightly import job_of
         from jobs.settings import load_settings
         from jobs.stage import run_stage
 
-        run_stage("embed", job_of("embed"), _with_device(load_settings(), device), run_id)
+        settings = _with_device(load_settings(), device)
+        if shard is not None:
+            from jobs.embed.shards import run_shard
+
+            typer.echo(run_shard(settings, run_id, shard))
+            return
+        run_stage("embed", job_of("embed"), settings, run_id)
 
     @app.command()
     def nightly(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import threading
 import time
@@ -115,10 +116,18 @@ class Lease:
 
 
 @contextmanager
-def held(lake: Lake, owner: str, ttl_s: float) -> Iterator[Lease]:
-    """Hold the lake's lease for a block."""
+def held(lake: Lake, owner: str, ttl_s: float, wait_s: float = 0.0) -> Iterator[Lease]:
+    """Hold the lake's lease for a block. Raises LeaseHeld where another has it, still after `wait_s`."""
     lease = Lease(lake, owner, ttl_s)
-    lease.acquire()
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            lease.acquire()
+            break
+        except LeaseHeld:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(random.uniform(0.05, 0.5))  # so that two who wait do not meet again
     try:
         yield lease
     finally:

@@ -19,7 +19,7 @@ from jobs.embed.draw import Todo
 from jobs.embed.known import Known, load_known, vectors_of
 from jobs.embed.pipeline import Outcome, Pipeline, Shape, fingerprint
 from jobs.embed.progress import Told
-from jobs.embed.states import Failure, ProductState, conserve, retry_date, save_states
+from jobs.embed.states import Failure, ProductState, conserve, reported, retry_date, save_states
 from jobs.errors import MedalError
 from jobs.images.route import open_images
 from jobs.images.source import FetchError
@@ -29,6 +29,7 @@ from jobs.stage import StageContext
 from medal_model.images import ImageError
 from schemas.tables import EMBEDDINGS, QUARANTINE
 
+Product = tuple[str, str, str | None, bool]
 _COLUMNS = ("item_id", "image_uri", "source_fingerprint", "in_stock")
 
 
@@ -38,10 +39,12 @@ def run(ctx: StageContext) -> StageResult:
     Raises DataError or TransientError past the error budget (what was embedded and the quarantine are kept),
     TransientError where nothing moves any more, ConservationError, LeaseHeld.
     """
-    return _Embed(ctx).run()
+    return Embed(ctx).run()
 
 
-class _Embed:
+class Embed:
+    """The stage for one run. `jobs.embed.shards` makes a part of it at a time."""
+
     def __init__(self, ctx: StageContext) -> None:
         self.ctx, self.plan, self.settings = ctx, ctx.manifest.plan, ctx.settings.embed
         self.model = self.plan.inputs.model_version
@@ -51,6 +54,8 @@ class _Embed:
         self.version = ctx.lake.version("embeddings")
         self.quarantine = ctx.lake.version("quarantine")
         self.known: Known = load_known(ctx.lake, ctx.run, self.model, self.version, self.quarantine)
+        self.stored = dict(self.known.failures)
+        self.known.failures.update(reported(ctx.lake, self.run_id))  # by shards of this run
         self.current: dict[str, str] = {}  # item_id -> image_fingerprint of its bytes now
         self.failed: dict[str, Failure] = {}
         self.part = max((c.part for c in ctx.lake.commits("embeddings", run_id=self.run_id)), default=0)
@@ -60,23 +65,8 @@ class _Embed:
 
     def run(self) -> StageResult:
         started = time.monotonic()
-        rows = snapshot_rows(self.ctx.lake, self.ctx.manifest)
-        products = list(zip(*(rows[c].to_pylist() for c in _COLUMNS), strict=True))
-        # In stock first, so that what a time box leaves for tomorrow is what a shop needs least.
-        to_read = [
-            Todo(item, uri, source)
-            for item, uri, source, _ in sorted(products, key=lambda p: not p[3])
-            if self._must_read(item, uri, source)
-        ]
-        self.tried = len(to_read) + sum(f.run_id == self.run_id for f in self.failed.values())
-        stopped = self._overdrawn()
-        figures: dict[str, float] = {}
-        device = "none"
-        if to_read and stopped is None:
-            device = pick_device(self.settings.device)
-            figures, stopped = self._embed(to_read, device)
-        elif self.settings.device == "cuda":
-            pick_device("cuda")
+        products = self.products()
+        to_read, device, figures, stopped = self.embed(products)
         self._write_quarantine()
         if stopped is not None:
             raise stopped
@@ -99,6 +89,30 @@ class _Embed:
             counts={**counts, "images_read": 0.0, "bytes_read": 0.0, **figures},
             note="" if to_read else "no new image",
         )
+
+    def products(self) -> list[Product]:
+        """The run's eligible products: (item_id, image_uri, source_fingerprint, in_stock), by item_id."""
+        rows = snapshot_rows(self.ctx.lake, self.ctx.manifest)
+        return list(zip(*(rows[c].to_pylist() for c in _COLUMNS), strict=True))
+
+    def embed(self, products: list[Product]) -> tuple[list[Todo], str, dict[str, float], MedalError | None]:
+        """What had to be read, on what device, the figures, and what ends the run where its budget is overdrawn."""
+        # In stock first, so that what a time box leaves for tomorrow is what a shop needs least.
+        to_read = [
+            Todo(item, uri, source)
+            for item, uri, source, _ in sorted(products, key=lambda p: not p[3])
+            if self._must_read(item, uri, source) and source is not None
+        ]
+        self.tried = len(to_read) + sum(f.run_id == self.run_id for f in self.failed.values())
+        stopped = self._overdrawn()
+        figures: dict[str, float] = {}
+        device = "none"
+        if to_read and stopped is None:
+            device = pick_device(self.settings.device)
+            figures, stopped = self._embed(to_read, device)
+        elif self.settings.device == "cuda":
+            pick_device("cuda")
+        return to_read, device, figures, stopped
 
     # --- what to read -----------------------------------------------------------------------------------------
 
@@ -207,14 +221,18 @@ class _Embed:
         wanted = {image: todo.item_id for todo, image in self.copies if image not in here}
         there = vectors_of(self.ctx.lake, self.version, self.model, wanted)
         self.rows += [self._row(todo, image, here.get(image) or there[image]) for todo, image in self.copies]
-        self.ctx.lease.check()
-        self.part += 1
-        table = pa.Table.from_pylist(self.rows, schema=EMBEDDINGS.schema)
-        self.version = self.ctx.lake.append("embeddings", table, self.ctx.run, part=self.part, model_version=self.model)
+        self._append()
         self.rows, self.copies = [], []
         self.ctx.fault("embed.slice_committed")
         if not last:
             self.ctx.fault("embed.between_slices")
+
+    def _append(self) -> None:
+        """Commit `rows`."""
+        self.ctx.lease.check()
+        self.part += 1
+        table = pa.Table.from_pylist(self.rows, schema=EMBEDDINGS.schema)
+        self.version = self.ctx.lake.append("embeddings", table, self.ctx.run, part=self.part, model_version=self.model)
 
     # --- accounting ---------------------------------------------------------------------------------------------
 
@@ -235,7 +253,7 @@ class _Embed:
     def _write_quarantine(self) -> None:
         settled = set(self.current) - set(self.failed)
         keep = {i: f for i, f in self.known.failures.items() if i not in settled} | self.failed
-        if keep == self.known.failures:
+        if keep == self.stored:
             return
         rows = [{**keep[i].__dict__, "model_version": self.model} for i in sorted(keep)]
         self.ctx.lease.check()

@@ -13,8 +13,9 @@ quarantined   the image is no image; tried again when it changes, or after a gro
 from __future__ import annotations
 
 import io
+import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Literal
 
@@ -69,6 +70,22 @@ def retry_date(run_date: str, attempts: int, first_wait_days: int) -> str:
     """The wait doubles with every attempt, to 30 days."""
     days = min(30, first_wait_days * 2 ** min(attempts - 1, 10))
     return (date.fromisoformat(run_date) + timedelta(days=days)).isoformat()
+
+
+def report_shard(lake: Lake, run_id: str, shard: str, failures: list[Failure]) -> None:
+    """What failed in a shard, for the stage that ends the run."""
+    rows = "".join(json.dumps(asdict(f), ensure_ascii=False) + "\n" for f in failures)
+    lake.files.write(f"runs/{run_id}/shards/{shard.replace('/', '-of-')}.jsonl", rows.encode())
+
+
+def reported(lake: Lake, run_id: str) -> dict[str, Failure]:
+    """Failures that the run's shards left, by item."""
+    found = {}
+    for name in lake.files.list(f"runs/{run_id}/shards/"):
+        for line in (lake.files.read(name) or b"").decode().splitlines():
+            failure = Failure(**json.loads(line))
+            found[failure.item_id] = failure
+    return found
 
 
 def save_states(lake: Lake, run_id: str, states: list[ProductState]) -> None:
