@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import threading
 from collections import Counter
@@ -33,10 +35,10 @@ class FaultProxy:
         return f"http://127.0.0.1:{self.port}"
 
     def serve(self, near: socket.socket) -> None:
-        """One connection: requests of one piece each, which those without a body are."""
+        """One connection."""
         far = socket.create_connection(("127.0.0.1", self.to))
         with near, far, contextlib.suppress(OSError):
-            while request := near.recv(1 << 16):
+            while request := _message(near, waits=True):
                 method, path = request.split(b" ", 2)[:2]
                 key = (method.decode(), path.decode().partition("?")[0])
                 with self.lock:
@@ -50,47 +52,91 @@ class FaultProxy:
                     near.sendall(b"HTTP/1.1 %s No\r\nContent-Length: %d\r\n\r\n" % (fault.encode(), len(body)) + body)
                     continue
                 far.sendall(request)
-                if self._answer(far, near, method, fault):
-                    return None
+                answer = _message(far, body=method != b"HEAD")
+                if fault is None:
+                    near.sendall(answer)
+                    continue
+                near.sendall(answer[: (answer.index(b"\r\n\r\n") + 4 + len(answer)) // 2])
+                return reset(near) if fault == "late reset" else None
         return None
 
-    def _answer(self, far: socket.socket, near: socket.socket, method: bytes, fault: Fault | None) -> bool:
-        """Hands on one answer; True where the connection ends with it."""
-        data = b""
-        while (end := data.find(b"\r\n\r\n")) < 0:
-            more = far.recv(1 << 16)
-            if not more:
-                return True
-            data += more
-        named = (line.split(b":") for line in data[:end].lower().split(b"\r\n")[1:])
-        length = next((int(value) for name, value, *_ in named if name == b"content-length"), 0)
-        whole = end + 4 + (0 if method == b"HEAD" else length)
-        while len(data) < whole:
-            data += far.recv(1 << 16)
-        if fault is None:
-            near.sendall(data)
-            return False
-        near.sendall(data[: end + 4 + length // 2])
-        if fault == "late reset":
-            reset(near)
-        return True
+
+def _message(source: socket.socket, *, body: bool = True, waits: bool = False) -> bytes:
+    """A whole request or answer, empty at the end. `waits`: its body may wait for a 100 Continue."""
+    data = b""
+    while (end := data.find(b"\r\n\r\n")) < 0:
+        more = source.recv(1 << 16)
+        if not more:
+            return b""
+        data += more
+    lines = data[:end].split(b"\r\n")
+    fields = {line.split(b":")[0].lower(): line.split(b":", 1)[1].strip() for line in lines[1:]}
+    if waits and b"expect" in fields:
+        source.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        kept = b"\r\n".join(line for line in lines if not line.lower().startswith(b"expect:"))
+        data, end = kept + data[end:], len(kept)
+    chunked = body and fields.get(b"transfer-encoding", b"").lower() == b"chunked"
+    whole = end + 4 + (int(fields.get(b"content-length", 0)) if body else 0)
+    while len(data) < whole or (chunked and not data.endswith(b"0\r\n\r\n")):
+        more = source.recv(1 << 16)
+        if not more:
+            return b""
+        data += more
+    return data
 
 
 @contextmanager
 def fault_proxy(to: int, fault: Callable[[str, str, int], Fault | None]) -> Iterator[FaultProxy]:
+    """In threads of this process."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     proxy = FaultProxy(to, fault, listener.getsockname()[1])
-
-    def accept() -> None:
-        while True:
-            try:
-                near, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=proxy.serve, args=(near,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
+    threading.Thread(target=_accept, args=(listener, proxy), daemon=True).start()
     try:
         yield proxy
     finally:
         listener.close()
+
+
+@contextmanager
+def fault_proxy_apart(to: int, fault: Callable[[str, str, int], Fault | None]) -> Iterator[FaultProxy]:
+    """In a process of its own, for clients such as delta-rs that hold the GIL while they wait.
+
+    `spoilt` is filled at the end of the block; `tries` is not.
+    """
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    proxy = FaultProxy(to, fault, listener.getsockname()[1])
+    told, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        proxy.spoilt = _Piped(tell)
+        _accept(listener, proxy)
+        os._exit(0)
+    listener.close()
+    os.close(tell)
+    try:
+        yield proxy
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with os.fdopen(told, encoding="utf-8") as lines:
+            proxy.spoilt = Counter(line.strip() for line in lines)
+
+
+class _Piped(Counter[str]):
+    """Tells each count to another process."""
+
+    def __init__(self, to: int) -> None:
+        super().__init__()
+        self._to = to
+
+    def __setitem__(self, key: str, value: int) -> None:
+        os.write(self._to, f"{key}\n".encode())
+
+
+def _accept(listener: socket.socket, proxy: FaultProxy) -> None:
+    while True:
+        try:
+            near, _ = listener.accept()
+        except OSError:
+            return
+        threading.Thread(target=proxy.serve, args=(near,), daemon=True).start()

@@ -38,6 +38,7 @@ class HostileServer:
     most: Counter[str] = field(default_factory=Counter)
     tries: Counter[str] = field(default_factory=Counter)
     etag: str = ETAG
+    files: dict[str, bytes] = field(default_factory=dict)  # /good/NAME, /etag/NAME ... where it is not IMAGE
     _now: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -72,8 +73,8 @@ class HostileServer:
 
     # --- what it can do ---------------------------------------------------------------------------------------
 
-    def do_good(self, conn: socket.socket, request: Request, _: str) -> bool:
-        send(conn, request, 200, IMAGE, ETag=self.etag)
+    def do_good(self, conn: socket.socket, request: Request, rest: str) -> bool:
+        send(conn, request, 200, self.files.get(rest, IMAGE), ETag=self.etag)
         return True
 
     def do_work(self, conn: socket.socket, request: Request, _: str) -> bool:
@@ -81,19 +82,19 @@ class HostileServer:
         send(conn, request, 200, IMAGE)
         return True
 
-    def do_etag(self, conn: socket.socket, request: Request, _: str) -> bool:
+    def do_etag(self, conn: socket.socket, request: Request, rest: str) -> bool:
         if request.headers.get("if-none-match") == self.etag:
             send(conn, request, 304, b"", ETag=self.etag)
         else:
-            send(conn, request, 200, IMAGE, ETag=self.etag)
+            send(conn, request, 200, self.files.get(rest, IMAGE), ETag=self.etag)
         return True
 
-    def do_dated(self, conn: socket.socket, request: Request, _: str) -> bool:
-        send(conn, request, 200, IMAGE, **{"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"})
+    def do_dated(self, conn: socket.socket, request: Request, rest: str) -> bool:
+        send(conn, request, 200, self.files.get(rest, IMAGE), **{"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"})
         return True
 
-    def do_plain(self, conn: socket.socket, request: Request, _: str) -> bool:
-        send(conn, request, 200, IMAGE)
+    def do_plain(self, conn: socket.socket, request: Request, rest: str) -> bool:
+        send(conn, request, 200, self.files.get(rest, IMAGE))
         return True
 
     def do_no_head(self, conn: socket.socket, request: Request, rest: str) -> bool:
@@ -209,8 +210,8 @@ class HostileServer:
 
 @cache
 def _bomb() -> bytes:
-    """60 MB of nothing in 60 kB."""
-    return gzip.compress(bytes(60_000_000), 6)
+    """20 MB of nothing in 20 kB."""
+    return gzip.compress(bytes(20_000_000), 6)
 
 
 def send(conn: socket.socket, request: Request, status: int, body: bytes, **headers: str) -> None:
@@ -247,6 +248,7 @@ def _read(conn: socket.socket) -> Request | None:
 @contextmanager
 def hostile_server(tls: ssl.SSLContext | None = None) -> Iterator[HostileServer]:
     """Listens on 127.0.0.1 until the block ends."""
+    _bomb()  # made now: a client with little time waits for it
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     server = HostileServer(listener.getsockname()[1])
 

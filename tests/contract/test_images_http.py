@@ -23,9 +23,9 @@ from jobs.images.web import WebImages
 from jobs.settings import ImageSettings
 from medal_model.images import ImageError, decode_image
 
-ITEM_S = 1.5
+ITEM_S = 2.0
 QUICK = ImageSettings(
-    allow_networks=["127.0.0.1/32"], max_bytes=200_000, tries=3, connect_s=0.4, read_s=0.4, item_s=ITEM_S, redirects=3
+    allow_networks=["127.0.0.1/32"], max_bytes=200_000, tries=3, connect_s=0.6, read_s=0.6, item_s=ITEM_S, redirects=3
 )
 ELSEWHERE = {"ten.test": ["10.0.0.7"], "cloud.test": ["169.254.169.254"], "mixed.test": ["127.0.0.1", "192.168.1.1"]}
 
@@ -220,7 +220,7 @@ def test_the_stage_has_an_end(server: HostileServer) -> None:
 
     with ThreadPoolExecutor(16) as crew:
         list(crew.map(one, range(100)))
-    assert time.monotonic() - started < 1.0 + 0.4 + 0.5
+    assert time.monotonic() - started < 1.0 + 0.6 + 0.5
     assert len(kinds) == 100 and set(kinds) == {"timeout", "deadline"} and kinds.count("deadline") > 80
     (listed,) = images.list([Address(f"http://tar.test:{server.port}/good")])
     assert isinstance(listed, ListedImage) and (listed.fingerprint or "").startswith("read-")
@@ -251,7 +251,7 @@ def test_a_slow_host_holds_up_no_other(server: HostileServer) -> None:
     assert all(isinstance(f, ListedImage) for f in found)
     swift = [r.at for r in server.asked[before:] if r.headers["host"].startswith("swift")]
     assert len(swift) == 40 and max(swift) - started < 0.5
-    assert time.monotonic() - started < 3 * 0.4 + 0.5
+    assert time.monotonic() - started < 3 * 0.6 + 0.8
 
 
 @pytest.mark.parametrize("by", ["list", "fetch"])
