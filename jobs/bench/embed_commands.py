@@ -24,16 +24,28 @@ def add(bench: typer.Typer) -> None:
         images: Annotated[Path | None, typer.Option(help="Photos of this folder, scaled, instead of drawn ones.")] = (
             None
         ),
+        items: Annotated[int, typer.Option(min=0, help="Images the whole stage embeds; 0: decoding alone.")] = 1000,
+        memory: Annotated[str, typer.Option(help="Images at which the stage's memory is taken, with commas.")] = "",
+        teacher: Annotated[Path, typer.Option(help="Exported teacher that embeds.")] = Path("jobs/sample/teacher"),
         out: Annotated[Path | None, typer.Option(help="File for the same JSON.")] = None,
     ) -> None:
-        """Decoding, trimming, resizing and histogram on one core, against the pipeline that peers use."""
-        from jobs.bench.embed_decode import Order, measure
+        """Decoding on one core against the pipeline that peers use; the stage against the bare network; its memory."""
+        from jobs.bench.embed_decode import Order, drawn, measure, read
+        from jobs.bench.embed_job import JobOrder
+        from jobs.bench.embed_job import measure as measure_stage
         from jobs.stage import log
 
         if images is not None and not images.is_dir():
             raise SettingsError(f"--images {images}: no such folder")
         try:
-            result = measure(Order(photos, pixels, size, rounds, seed, images), log)
+            sizes = tuple(int(n) for n in memory.split(",") if n.strip())
+            if any(n < 1 for n in sizes):
+                raise ValueError(f"--memory {memory}: give numbers from 1 on, such as 1000,7000")
+            order = Order(photos, pixels, size, rounds, seed, images)
+            result = measure(order, log)
+            if items or sizes:
+                files = drawn(order) if images is None else read(order)
+                result |= measure_stage(JobOrder(teacher, files, items, 1, sizes), log)
         except ValueError as e:
             raise SettingsError(str(e)) from e
         line = json.dumps(result)

@@ -12,14 +12,18 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from jobs.bench.embed_decode import Order, drawn, measure, read, reference
+from jobs.bench.embed_job import JobOrder
+from jobs.bench.embed_job import measure as measure_stage
 from jobs.cli import build_app
+from jobs.errors import DataError
 
 
 def test_the_last_line_has_the_figures(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "embed.json"
     got = CliRunner().invoke(
         build_app(),
-        ["bench", "embed", "--photos", "4", "--pixels", "200", "--size", "64", "--rounds", "2", "--out", str(out)],
+        ["bench", "embed", "--photos", "4", "--pixels", "200", "--size", "64", "--rounds", "2", "--items", "0"]
+        + ["--out", str(out)],
     )
     assert got.exit_code == 0, got.output
     result = json.loads(got.stdout.splitlines()[-1])
@@ -50,7 +54,23 @@ def test_photos_of_a_folder_are_scaled_and_what_is_none_left_out(tmp_path: Path)
         read(Order(images=tmp_path))
 
 
-@pytest.mark.parametrize("args", [["--images", "/no/such/folder"], ["--photos", "0"]])
+def test_the_whole_stage_beside_the_bare_network(teacher_dir: Path) -> None:
+    photos = drawn(Order(photos=3, pixels=96))
+    got = measure_stage(JobOrder(teacher_dir, photos, items=20, memory_items=(4, 12)), lambda line: None)
+    assert got["job"]["embedded"] == got["job"]["images_read"] == 20, "copies of a photo count as photos"
+    assert got["ratio_to_forward"] == pytest.approx(got["job_s"] * got["forward_images_per_s"] / 20, rel=0.01)
+    assert got["forward_images_per_s"] == max(got["forward"]["one_batch"], got["forward"]["batch_a_core"])
+    assert set(got["peak_rss_mib"]) == {4, 12} and min(got["peak_rss_mib"].values()) > 200
+
+
+def test_a_stage_that_fails_is_told_in_its_own_words(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"jobs plan ended with 4: .*no such file"):
+        measure_stage(JobOrder(tmp_path, drawn(Order(photos=1, pixels=64)), items=2), lambda line: None)
+
+
+@pytest.mark.parametrize(
+    "args", [["--images", "/no/such/folder"], ["--photos", "0"], ["--memory", "a", "--photos", "1"], ["--memory", "0"]]
+)
 def test_wrong_arguments_are_refused(args: list[str]) -> None:
     assert CliRunner().invoke(build_app(), ["bench", "embed", *args]).exit_code != 0
 

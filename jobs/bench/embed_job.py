@@ -1,0 +1,172 @@
+"""What `medal bench embed` says of the embed stage as a whole: its time beside the bare network's, and its memory.
+
+The stage runs as a user runs it, in a process of its own: plan, then `medal embed` on files in a folder. The bare
+network is the same teacher's backbone and heads on batches that lie in memory as floats, threads set in the better
+of two ways. Both see as many images, in turns.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from jobs.errors import DataError
+
+_DATE = "2026-01-01"
+
+
+@dataclass(frozen=True)
+class JobOrder:
+    """`items` images in each of `rounds`; memory is taken at each of `memory_items`."""
+
+    teacher: Path
+    photos: Sequence[bytes]  # JPEG files; copies with other comments are made of them
+    items: int = 1000
+    rounds: int = 1
+    memory_items: tuple[int, ...] = ()
+    batch: int = 32
+    work: Path | None = None
+
+
+def measure(order: JobOrder, say: Callable[[str], None]) -> dict[str, Any]:
+    """Plain JSON values. Raises DataError with the stage's own words where it fails."""
+    with tempfile.TemporaryDirectory(prefix="medal-bench-embed-", dir=order.work) as folder:
+        work = Path(folder)
+        make_shop(work / "shop", order.photos, max((order.items, *order.memory_items)))
+        jobs, bare = [], []
+        for n in range(order.rounds if order.items else 0):
+            jobs.append(stage(work, order, order.items, f"lake-{n}"))
+            bare.append(forward(order))
+            say(
+                f"embed: {order.items:,} images in {jobs[-1]['s']:.1f} s, the bare network "
+                f"{order.items / bare[-1]['images_per_s']:.1f} s"
+            )
+        peaks = {}
+        for n in order.memory_items:
+            peaks[n] = stage(work, order, n, f"lake-m{n}")["peak_rss_mib"]
+            say(f"memory: {n:,} images, peak {peaks[n]:,.0f} MiB")
+    ratios = [j["s"] * b["images_per_s"] / order.items for j, b in zip(jobs, bare, strict=True)]
+    result: dict[str, Any] = {"cores": len(os.sched_getaffinity(0))}
+    if jobs:
+        result |= {
+            "items": order.items,
+            "ratio_to_forward": round(median(ratios), 3),
+            "job_s": round(median(j["s"] for j in jobs), 3),
+            "forward_images_per_s": round(median(b["images_per_s"] for b in bare), 2),
+            "forward": bare[-1],
+            "job": jobs[-1],
+        }
+    if len(peaks) > 1:
+        least, most = min(peaks), max(peaks)
+        result["rss_mib_per_1000_items"] = round((peaks[most] - peaks[least]) / (most - least) * 1000, 3)
+        result["peak_rss_mib"] = peaks
+    return result
+
+
+def make_shop(folder: Path, photos: Sequence[bytes], items: int) -> None:
+    """A catalogue of `items` products, whose photos differ at least in their comment."""
+    (folder / "images").mkdir(parents=True)
+    for n in range(items):
+        comment = f"photo {n}".encode()
+        photo = photos[n % len(photos)]
+        segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
+        (folder / "images" / f"{n:06d}.jpg").write_bytes(photo[:2] + segment + photo[2:])
+
+
+def stage(work: Path, order: JobOrder, items: int, lake: str) -> dict[str, Any]:
+    """Plan and embed the first `items`; seconds of `medal embed`'s stage, its figures and its process' peak memory."""
+    catalog = work / "shop" / "catalog.csv"
+    with catalog.open("w", newline="") as f:
+        writer = csv.writer(f)
+        writer.writerow(["item_id", "category", "image"])
+        writer.writerows([f"p{n:06d}", "tops", f"images/{n:06d}.jpg"] for n in range(items))
+    env = {**os.environ, "MEDAL_LAKE": str(work / lake), "MEDAL_EMBED__BATCH_SIZE": str(order.batch)}
+    command = [sys.executable, "-m", "jobs"]
+    teacher = ["--teacher", str(order.teacher.resolve())]
+    _run([*command, "plan", "--catalog", str(catalog), *teacher, "--run-date", _DATE], env)
+    run_id = f"{_DATE}-all-g1"
+    peak = _run([*command, "embed", "--run-id", run_id], env)
+    result = json.loads((work / lake / "runs" / run_id / "manifest.json").read_text())["stages"]["embed"]
+    return {"s": result["seconds"], "peak_rss_mib": round(peak, 1), **result["counts"]}
+
+
+def _run(command: list[str], env: dict[str, str]) -> float:
+    """MiB that the process held at most. Raises DataError with its last words where it fails."""
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            last = said.read().decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
+            raise DataError(f"{' '.join(command[2:4])} ended with {process.returncode}: {last[0]}")
+    return _mib(used)
+
+
+def _mib(used: resource.struct_rusage) -> float:
+    return used.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
+
+
+def forward(order: JobOrder) -> dict[str, Any]:
+    """Images a second of the bare network: all cores on one batch, and a batch a core; the better one counts."""
+    import torch
+
+    from medal_model.teacher import load_teacher
+
+    teacher = load_teacher(order.teacher)
+    size, cores = teacher.input_size, len(os.sched_getaffinity(0))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(order.batch, 3, size, size, generator=generator).contiguous(memory_format=torch.channels_last)
+    histogram = torch.rand(order.batch, 512, generator=generator)
+    batches = -(-order.items // order.batch)
+
+    @torch.inference_mode()
+    def run(count: int) -> None:
+        for _ in range(count):
+            teacher.heads(teacher.extractor._backbone(x), histogram)
+
+    def together() -> None:
+        torch.set_num_threads(cores)
+        run(batches)
+
+    def apart() -> None:
+        left, lock = [batches], threading.Lock()
+
+        def one() -> None:
+            torch.set_num_threads(1)
+            while True:
+                with lock:
+                    if not left[0]:
+                        return
+                    left[0] -= 1
+                run(1)
+
+        threads = [threading.Thread(target=one) for _ in range(cores)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+
+    out = {}
+    before = torch.get_num_threads()
+    try:
+        for name, way in (("one_batch", together), ("batch_a_core", apart)):
+            run(2)
+            begun = time.perf_counter()
+            way()
+            out[name] = round(batches * order.batch / (time.perf_counter() - begun), 2)
+    finally:
+        torch.set_num_threads(before)
+    return {**out, "images_per_s": max(out.values())}
