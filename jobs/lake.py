@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from schemas.tables import TABLES, Table
 NO_TABLE = -1
 PARTS = 1_000_000  # a transaction version is generation * PARTS + part, so that slices need no id of their own
 _DEFAULTS = {"written": 0, "removed": False}  # of columns that tables did not always have; others are null
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")  # delta-rs tells its errors to a terminal, on many lines
 _RETENTION = {"delta.enableDeletionVectors": "false", "delta.columnMapping.mode": "none"}
 
 
@@ -240,7 +242,10 @@ class Lake:
         try:
             write(opened, properties)
         except (OSError, CommitFailedError) as e:
-            raise TransientError(f"table {table}: write to {self.uri(table)} failed: {e}; run the stage again") from e
+            told = " ".join(_COLOURS.sub("", str(e)).split())
+            raise TransientError(
+                f"table {table}: write to {self.uri(table)} failed: {told}; run the stage again"
+            ) from e
         found = self.committed(table, str(run), part)
         if found is None:
             raise TransientError(f"table {table}: the commit of {run} is not in the history; run the stage again")

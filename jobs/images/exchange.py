@@ -86,7 +86,7 @@ class Exchange:
         host = self._hosts.of(url.host or "")
         with host.slot(patience.last()):
             patience.begin()
-            self._clock.until, self._clock.header_bytes = patience.until, MAX_HEADER_BYTES
+            self._clock.until = patience.until
             try:
                 answer = self._exchange(method, url, headers, body)
             except Exception as e:
@@ -100,10 +100,7 @@ class Exchange:
             return answer
 
     def _exchange(self, method: str, url: Url, headers: Mapping[str, str], body: bool) -> Answer | str:
-        response = self._pools.urlopen(
-            method, url.url, headers=_HEADERS | dict(headers), redirect=False, preload_content=False,
-            decode_content=False,
-        )  # fmt: skip
+        response = self._open(method, url, headers)
         self._clock.header_bytes = math.inf
         whole = False
         try:
@@ -119,6 +116,19 @@ class Exchange:
                 response.release_conn()
             else:  # what is left of a body is not read: the connection is of no more use
                 response.close()
+
+    def _open(self, method: str, url: Url, headers: Mapping[str, str]) -> BaseHTTPResponse:
+        """An answer up to its body. A kept connection may be closed or soiled by now: then another is taken."""
+        while True:
+            self._clock.header_bytes, self._clock.fresh = MAX_HEADER_BYTES, False
+            try:
+                return self._pools.urlopen(
+                    method, url.url, headers=_HEADERS | dict(headers), redirect=False, preload_content=False,
+                    decode_content=False,
+                )  # fmt: skip
+            except (ProtocolError, HTTPException):
+                if self._clock.fresh:
+                    raise
 
     def _body(self, response: BaseHTTPResponse) -> bytes:
         promised = response.headers.get("content-length", "")

@@ -36,6 +36,7 @@ class Clock(threading.local):
 
     until = math.inf
     header_bytes = math.inf
+    fresh = False  # the request has a connection of its own, and not one that was kept
 
     def __init__(self, read_s: float) -> None:  # called anew in each thread
         self.read_s = read_s
@@ -99,7 +100,9 @@ def manager(
                 sock.close()
                 fault = e
             else:
+                clock.fresh = True
                 return sock
+        clock.fresh = True
         raise fault
 
     class Plain(HTTPConnection):

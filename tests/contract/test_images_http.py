@@ -177,6 +177,16 @@ def test_a_name_that_changes_its_mind_is_asked_once_a_connection(server: Hostile
     assert next(answers) == "10.0.0.7"
 
 
+@pytest.mark.parametrize("soiled", ["short", "close", "noise", "reset/early"])
+def test_a_soiled_connection_harms_no_other_image(server: HostileServer, soiled: str) -> None:
+    """These answer a HEAD with a body, or close behind its back: the connection that is kept is of no use."""
+    images, at = web(tries=1), f"http://shop.test:{server.port}"
+    for n in range(20):
+        images.list([Address(f"{at}/{soiled}?{n}")])
+        (listed,) = images.list([Address(f"{at}/etag/{soiled}{n}")])
+        assert isinstance(listed, ListedImage) and (listed.fingerprint or "").startswith("etag-")
+
+
 def test_nobody_listens() -> None:
     started = time.monotonic()
     with pytest.raises(FetchError) as told:

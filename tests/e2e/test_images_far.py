@@ -102,8 +102,9 @@ def until_done(shop: Shop, date: str) -> dict[str, str]:
     for _ in range(8):
         try:
             return shop.night(date)[1]
-        except TransientError:
-            continue
+        except TransientError as e:
+            told = str(e)
+        assert told.isprintable(), told  # one line, without colours
     raise AssertionError("the night does not end")
 
 
