@@ -106,6 +106,12 @@ class HostileServer:
             return self.do_etag(conn, request, rest)
         return True
 
+    def do_once(self, conn: socket.socket, request: Request, rest: str) -> None:
+        """Answers, keeps the connection, and gives the next request on it nothing, or noise."""
+        send(conn, request, 200, IMAGE, ETag=self.etag)
+        if conn.recv(65536) and rest == "noise":
+            self.do_noise(conn, request, rest)
+
     def do_status(self, conn: socket.socket, request: Request, rest: str) -> bool:
         send(conn, request, int(rest), b"no image")
         return True

@@ -177,11 +177,11 @@ def test_a_name_that_changes_its_mind_is_asked_once_a_connection(server: Hostile
     assert next(answers) == "10.0.0.7"
 
 
-@pytest.mark.parametrize("soiled", ["short", "close", "noise", "reset/early"])
+@pytest.mark.parametrize("soiled", ["once/close", "once/noise", "short", "reset/early"])
 def test_a_soiled_connection_harms_no_other_image(server: HostileServer, soiled: str) -> None:
-    """These answer a HEAD with a body, or close behind its back: the connection that is kept is of no use."""
+    """A kept connection may be of no use by the time of the next request: that is no fault of the next image."""
     images, at = web(tries=1), f"http://shop.test:{server.port}"
-    for n in range(20):
+    for n in range(5):
         images.list([Address(f"{at}/{soiled}?{n}")])
         (listed,) = images.list([Address(f"{at}/etag/{soiled}{n}")])
         assert isinstance(listed, ListedImage) and (listed.fingerprint or "").startswith("etag-")
