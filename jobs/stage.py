@@ -19,6 +19,9 @@ from schemas.taxonomy import Taxonomy, TaxonomyError, load_taxonomy
 
 FAULT_POINTS = (
     "plan.snapshot_committed",
+    "embed.fetched",
+    "embed.embedded",
+    "embed.before_commit",
     "embed.between_slices",
     "embed.slice_committed",
     "embed.before_manifest",

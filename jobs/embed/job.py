@@ -157,8 +157,14 @@ class Embed:
         shape = Shape(s.batch_size, s.fetch_threads, s.decode_threads, s.ahead_mib << 20, s.stall_s)
         until = None if s.time_box_s is None else time.monotonic() + s.time_box_s
         more = (lambda: True) if until is None else (lambda: time.monotonic() < until)
+
+        def fetch(uri: str, source: str) -> bytes:
+            data = images.fetch(uri, source)
+            self.ctx.fault("embed.fetched")
+            return data
+
         pipeline = Pipeline(
-            images.fetch, network, self.known.by_bytes.__contains__, shape, more, images.lane,
+            fetch, network, self.known.by_bytes.__contains__, shape, more, images.lane,
             self.ctx.settings.images.per_host,
         )  # fmt: skip
         self.ctx.log(
@@ -203,6 +209,7 @@ class Embed:
                 self.copies.append((todo, image))
             else:
                 self.rows.append(self._row(todo, image, value.tolist()))
+                self.ctx.fault("embed.embedded")
         return True
 
     def _row(self, todo: Todo, image: str, vector: Any) -> dict[str, Any]:
@@ -221,6 +228,7 @@ class Embed:
         wanted = {image: todo.item_id for todo, image in self.copies if image not in here}
         there = vectors_of(self.ctx.lake, self.version, self.model, wanted)
         self.rows += [self._row(todo, image, here.get(image) or there[image]) for todo, image in self.copies]
+        self.ctx.fault("embed.before_commit")
         self._append()
         self.rows, self.copies = [], []
         self.ctx.fault("embed.slice_committed")

@@ -6,8 +6,11 @@ there and finished by the same command, as an operator or Airflow would.
 
 from __future__ import annotations
 
+import random
 import shutil
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -64,3 +67,35 @@ def test_killed_and_run_again(point: str, stages: dict[str, House], drawn: Path,
         assert [r.state for r in house.store().releases()] == ["complete"]
         for item in {r["item_id"] for r in want["complements"]}:
             assert house.store().get_lists(item, 1) == whole.store().get_lists(item, 1)
+
+
+@pytest.fixture(scope="module")
+def embed_s(stages: dict[str, House], drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """How long an undisturbed embed stage takes."""
+    house = House(tmp_path_factory.mktemp("timed") / "house", stages["embed"].teacher)
+    shutil.copytree(stages["embed"].root, house.root)
+    begun = time.monotonic()
+    run(house, "embed", drawn)
+    return time.monotonic() - begun
+
+
+@pytest.mark.parametrize(
+    "draw", [pytest.param(n, marks=[pytest.mark.slow] if n >= 2 else [], id=f"draw{n}") for n in range(20)]
+)
+def test_embed_killed_at_any_moment(
+    draw: int, embed_s: float, stages: dict[str, House], drawn: Path, tmp_path: Path
+) -> None:
+    """No row twice, none missing, and the bits of an undisturbed run."""
+    house = House(tmp_path / "killed", stages["embed"].teacher)
+    shutil.copytree(stages["embed"].root, house.root)
+    process = house.start("embed", "--run-id", RUN)
+    try:
+        process.wait(random.Random(f"kill/{draw}").uniform(0.2, 1.0) * embed_s)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+    process.communicate()
+    run(house, "embed", drawn)
+    got, want = house.content(RUN), stages["complements"].content(RUN)
+    for table in MADE["embed"]:
+        assert got[table] == want[table], f"{table} differs"
+    assert house.manifest(RUN).done("embed")
