@@ -41,7 +41,7 @@ class Header:
 def segments(data: bytes) -> Segments:
     """Read the segments up to the first scan. Never raises: what cannot be followed has no orientation or profile."""
     at, end = 2, len(data)
-    exif, parts, progressive = b"", dict[int, bytes](), False
+    exif, parts, progressive, frame = b"", dict[int, bytes](), False, b""
     while at + 4 <= end and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == 0xFF or marker in _ALONE:  # fill bytes
@@ -56,11 +56,16 @@ def segments(data: bytes) -> Segments:
         elif marker == 0xE2 and body.startswith(_ICC) and len(body) > 14:
             parts[body[12]] = body[14:]
         progressive |= marker in (0xC2, 0xCA)
+        if marker in (0xC0, 0xC1):
+            frame = body[5:6]  # number of components, as a scan's first byte has it
         at += 2 + max(2, size)
     if data[at : at + 2] != _SOS:  # libjpeg finds its way where this loop does not: count with the thumbnail's
         at = max(0, data.find(_SOS))
         return Segments(data.find(_EOI, at) >= 0, data.count(_SOS), True, 1, None)
-    scans, stop = _scans(data, at)
+    if frame and data[at + 4 : at + 5] == frame:  # all components in one scan: libjpeg reads no other
+        scans, stop = 1, data.rfind(_EOI, at)
+    else:
+        scans, stop = _scans(data, at)
     profile = b"".join(parts[n] for n in sorted(parts)) if parts else None
     return Segments(stop >= 0, scans, progressive, _orientation(exif) if exif else 1, profile)
 

@@ -190,16 +190,16 @@ def foreground(
             if not like[y, x] or (x < w - 1 and edge[x]):
                 break
             front[y, x] = 0
+    above = np.zeros((h, w), np.uint8)  # is there an edge towards the row above?
+    for y in range(1, h):
+        _edges(planes, white, y - 1, y, 0, step, above[y])
     for turn in range(2):  # down and up columns, all at once
         open_[:] = 1
         for n in range(h):
             y = h - 1 - n if turn else n
-            if n > 0:
-                _edges(planes, white, y + 1 if turn else y - 1, y, 0, step, edge)
-                for x in range(w):
-                    open_[x] &= edge[x] ^ 1
+            between = 0 if n == 0 else y + turn  # row 0 has no edge
             for x in range(w):
-                open_[x] &= like[y, x]
+                open_[x] &= like[y, x] & (above[between, x] ^ 1)
                 front[y, x] &= open_[x] ^ 1
     seen = 0
     for y in range(h):
@@ -271,8 +271,9 @@ def colour_counts(image: UInt8, front: UInt8, bins: Any, weights: Any, total: In
     h, w = front.shape
     for y in range(h):
         for x in range(w):
-            code = (levels[image[y, x, 0]] * _LEVELS + levels[image[y, x, 1]]) * _LEVELS + levels[image[y, x, 2]]
-            counts[code] += front[y, x]
+            if front[y, x]:
+                code = (levels[image[y, x, 0]] * _LEVELS + levels[image[y, x, 1]]) * _LEVELS + levels[image[y, x, 2]]
+                counts[code] += 1
     for code in range(len(counts)):
         if counts[code]:
             for corner in range(8):
