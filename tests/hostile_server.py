@@ -77,7 +77,7 @@ class HostileServer:
         send(conn, request, 200, self.files.get(rest, IMAGE), ETag=self.etag)
         return True
 
-    def do_work(self, conn: socket.socket, request: Request, _: str) -> bool:
+    def do_busy(self, conn: socket.socket, request: Request, _: str) -> bool:
         time.sleep(0.03)
         send(conn, request, 200, IMAGE)
         return True

@@ -266,7 +266,7 @@ def test_a_slow_host_holds_up_no_other(server: HostileServer) -> None:
 
 @pytest.mark.parametrize("by", ["list", "fetch"])
 def test_a_host_gets_so_many_at_once(server: HostileServer, by: str) -> None:
-    names = [f"http://{h}.{by}.test:{server.port}/work/{n}" for n in range(40) for h in ("one", "two")]
+    names = [f"http://{h}.{by}.test:{server.port}/busy/{n}" for n in range(40) for h in ("one", "two")]
     images = web(per_host=3)
     if by == "list":
         images.list([Address(n) for n in names])
@@ -413,7 +413,7 @@ def test_a_server_that_speaks_no_tls(server: HostileServer) -> None:
 def test_no_thread_is_left_behind(server: HostileServer) -> None:
     before = threading.active_count()
     images = web(list_threads=16)
-    images.list([Address(f"http://shop.test:{server.port}/work/left{n}") for n in range(30)])
+    images.list([Address(f"http://shop.test:{server.port}/busy/left{n}") for n in range(30)])
     images.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("list-")]
     assert threading.active_count() <= before + 20  # the server's own, a connection each
