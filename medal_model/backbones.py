@@ -160,7 +160,7 @@ def load_backbone(
 
 
 def folded(model: Any) -> Any:
-    """An EfficientNet or MobileNet-v3 whose batch norms are folded into the convolutions before them; in place, for a frozen one alone.
+    """An EfficientNet or MobileNet-v3, frozen, whose batch norms are folded into their convolutions; in place.
 
     The same network up to rounding, without two passes over each map: on a CPU, where maps outgrow the caches, that
     is a third of its time. Other architectures are given back as they are.

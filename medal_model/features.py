@@ -25,8 +25,9 @@ from safetensors.numpy import load_file, save_file
 from medal_model import jpeg
 from medal_model.backbones import BackboneSpec, folded, load_backbone
 from medal_model.colour import foreground, luv_histogram
+from medal_model.image_errors import ImageError
 from medal_model.image_source import ImageSource
-from medal_model.images import Box, ImageError, Photo, UInt8, decode, fit, fitted
+from medal_model.images import Box, Photo, UInt8, decode, fit, fitted
 from medal_model.preprocessing import preprocessing
 
 _LOOK = 128  # pixels, side of the small copy on which the product is looked for

@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from medal_model.features import trim_border
-from medal_model.images import ImageError, decode_image
+from medal_model.image_errors import ImageError
+from medal_model.images import decode_image
 from medal_model.retrieval import RetrievalTask, ranking
 from medal_model.scorers import MaskedScorer
 

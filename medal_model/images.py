@@ -1,7 +1,6 @@
 """Image bytes to pixels: decoding with named refusals, and letterboxing on white.
 
-The refusal kinds are the `error_class` values of the quarantine table (`schemas/tables.py`). docs/decoding.md says
-what is done to which format, and how far the fast path is from the reference.
+docs/decoding.md says what is done to which format, and how far the fast path is from the reference.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +20,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from medal_model import jpeg, kernels
 from medal_model.icc import to_srgb
-
-ImageKind = Literal["empty", "not_an_image", "truncated", "unsupported", "too_large", "unreadable"]
-IMAGE_KINDS: tuple[str, ...] = get_args(ImageKind)
+from medal_model.image_errors import ImageError
 
 MAX_BYTES = 50_000_000
 MAX_PIXELS = 100_000_000  # 300 MB as RGB: a pack shot is 1 to 25 megapixels
@@ -46,14 +43,6 @@ _large = threading.Lock()
 
 UInt8 = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # y0, x0, y1, x1
-
-
-class ImageError(ValueError):
-    """An image that cannot be embedded. `kind` is one of `IMAGE_KINDS`; the message says what was found."""
-
-    def __init__(self, kind: ImageKind, message: str) -> None:
-        super().__init__(message)
-        self.kind: ImageKind = kind
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from medal_model.config import TrainConfig
 from medal_model.export import Architecture, TeacherHeader, check_name, export_teacher
 from medal_model.features import Extractor, cached_features
 from medal_model.gallery import Gallery
+from medal_model.image_errors import ImageError
 from medal_model.image_source import ImageSource, open_images
-from medal_model.images import ImageError
 from medal_model.inputs import Network, Texts
 from medal_model.outfits import Outfits, OutfitsError, blamed, check_askable, without
 from medal_model.preprocessing import preprocessing

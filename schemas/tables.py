@@ -121,7 +121,7 @@ QUARANTINE = Table(
             _s("image_fingerprint", False),  # of the bytes; of the source where none could be read
             _s("source_fingerprint"),
             _s("model_version", False),
-            _s("error_class", False),  # medal_model.images.IMAGE_KINDS, jobs.images.source.PASSING
+            _s("error_class", False),  # medal_model.image_errors.ImageKind, jobs.images.source.PASSING
             _s("message", False),
             pa.field("attempts", pa.int32(), nullable=False),
             _s("retry_from", False),  # ISO date; not tried again before

@@ -75,8 +75,9 @@ def read_data(folder: Path, images: Path, size: int, trim: bool, taxonomy: Any, 
 
     from medal_model.features import trim_border
     from medal_model.gallery import Gallery
+    from medal_model.image_errors import ImageError
     from medal_model.image_source import open_images
-    from medal_model.images import ImageError, decode_image, letterbox
+    from medal_model.images import decode_image, letterbox
     from medal_model.outfits import Outfits, OutfitsError, read_outfits
 
     found = read_outfits(folder, "nondisjoint", taxonomy.category)

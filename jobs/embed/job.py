@@ -26,7 +26,7 @@ from jobs.images.source import FetchError
 from jobs.plan import snapshot_rows
 from jobs.runs import StageResult
 from jobs.stage import StageContext
-from medal_model.images import ImageError
+from medal_model.image_errors import ImageError
 from schemas.tables import EMBEDDINGS, QUARANTINE
 
 Product = tuple[str, str, str | None, bool]

@@ -21,7 +21,7 @@ from jobs.embed.bounded import Bounded, Closed
 from jobs.embed.draw import Draw, Todo
 from jobs.errors import TransientError
 from jobs.images.source import FetchError
-from medal_model.images import ImageError
+from medal_model.image_errors import ImageError
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]

@@ -156,8 +156,8 @@ def faults() -> Iterator[None]:
     from medal_model.backbones import BackboneError
     from medal_model.checkpoints import CheckpointError
     from medal_model.export import TeacherError
+    from medal_model.image_errors import ImageError
     from medal_model.image_source import ImageSourceError
-    from medal_model.images import ImageError
     from medal_model.outfits import OutfitsError
     from medal_model.settings_file import ConfigError
     from medal_model.text import EncoderError, TextError

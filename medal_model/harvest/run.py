@@ -22,7 +22,8 @@ from medal_model.harvest.crops import cut, white_square
 from medal_model.harvest.detections import SUFFIXES, Detection, Detector, HarvestError, Photo, UInt8
 from medal_model.harvest.hashing import SeenHashes, difference_hash
 from medal_model.harvest.questions import SPLITS, Outfit, Piece, Questions, ask, split_of
-from medal_model.images import ImageError, decode_image
+from medal_model.image_errors import ImageError
+from medal_model.images import decode_image
 
 JPEG_QUALITY = 95  # crops are small and are resized once more: no second loss that one could see
 MISSING, UNREADABLE, SAME_PHOTO, SAME_CROP = (

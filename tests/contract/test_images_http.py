@@ -21,7 +21,8 @@ import jobs.images.patience
 from jobs.images.source import PASSING, Address, FetchError, ImageAddressError, ListedImage
 from jobs.images.web import WebImages
 from jobs.settings import ImageSettings
-from medal_model.images import ImageError, decode_image
+from medal_model.image_errors import ImageError
+from medal_model.images import decode_image
 
 ITEM_S = 2.0
 QUICK = ImageSettings(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -87,6 +89,28 @@ def test_nothing_is_read_again_and_a_new_photo_is(shop: Shop) -> None:
     result, states = shop.night("2026-01-03")
     assert Counter(states.values()) == {"unchanged": 4, "embedded": 2}
     assert result.counts["images_read"] == 2
+
+
+def test_a_night_without_a_new_photo_loads_nothing_heavy(shop: Shop) -> None:
+    shop.put("a", JPEG)
+    shop.night("2026-01-01")
+    request = PlanRequest("2026-01-02", shop.root / "catalog.csv", shop.teacher)
+    run_id = plan_run(request, shop.settings).plan.run_id
+    told = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys\n"
+            "from jobs.embed.job import run\n"
+            "from jobs.settings import Settings\n"
+            "from jobs.stage import run_stage\n"
+            f"run_stage('embed', run, Settings(lake={shop.settings.lake!r}), {run_id!r})\n"
+            "print(sorted({'torch', 'timm', 'numba', 'PIL'} & set(sys.modules)))",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout.strip() == "[]" and "skipped" in told.stderr, told.stderr
 
 
 def test_the_same_bytes_are_not_embedded_twice(shop: Shop) -> None:

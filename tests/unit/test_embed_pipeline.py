@@ -15,7 +15,7 @@ from jobs.embed.draw import Draw, Todo
 from jobs.embed.pipeline import Float32, Outcome, Pipeline, Shape, UInt8, fingerprint
 from jobs.errors import TransientError
 from jobs.images.source import FetchError
-from medal_model.images import ImageError
+from medal_model.image_errors import ImageError
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -21,7 +21,8 @@ from PIL import Image, ImageCms
 from jobs.bench.embed_decode import reference
 from medal_model import images, jpeg
 from medal_model.features import preprocess
-from medal_model.images import ImageError, Photo, decode, decode_image, fit
+from medal_model.image_errors import ImageError
+from medal_model.images import Photo, decode, decode_image, fit
 
 
 def _scene(height: int = 360, width: int = 300, seed: int = 0) -> Image.Image:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from medal_model import images
 from medal_model.features import trim_border
-from medal_model.images import ImageError, decode_image, letterbox
+from medal_model.image_errors import ImageError
+from medal_model.images import decode_image, letterbox
 
 
 def _picture(mode: str = "RGB", size: tuple[int, int] = (60, 40)) -> Image.Image:
