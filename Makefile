@@ -125,9 +125,14 @@ lock: $(VENV)/.uv
 	@$(COMPILE) $(UPGRADE) requirements/bootstrap.in -o requirements/bootstrap.txt
 	@$(COMPILE) $(UPGRADE) setup.py --extra all --extra dev -o requirements/lock.txt
 	@$(COMPILE) $(UPGRADE) requirements/peers.in -o requirements/peers.txt
+	@$(COMPILE) $(UPGRADE) --no-deps requirements/peers-embed.in -o requirements/peers-embed.txt
 
-# What `medal bench lists` compares with, in an environment of its own (requirements/peers.in).
-peers: $(VENV)/.uv
+# What `medal bench lists` and `medal bench embed` compare with, in environments of their own (requirements/peers*.in).
+# The second sees the packages of $(VENV) behind its own, so that both sides run the same torch.
+peers: $(VENV)/.ready
+	@test -x var/peers-embed/bin/python || $(BIN)/python -m venv --without-pip var/peers-embed
+	@echo 'import site; site.addsitedir("$(abspath $(VENV))/lib/python3.11/site-packages")' >var/peers-embed/lib/python3.11/site-packages/project.pth
+	@$(UV) pip sync --quiet --python var/peers-embed/bin/python --require-hashes requirements/peers-embed.txt
 	@test -x var/peers/bin/python || $(PYTHON) -m venv var/peers
 	@$(UV) pip sync --quiet --python var/peers/bin/python --require-hashes requirements/peers.txt
 

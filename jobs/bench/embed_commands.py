@@ -27,9 +27,13 @@ def add(bench: typer.Typer) -> None:
         items: Annotated[int, typer.Option(min=0, help="Images the whole stage embeds; 0: decoding alone.")] = 1000,
         memory: Annotated[str, typer.Option(help="Images at which the stage's memory is taken, with commas.")] = "",
         teacher: Annotated[Path, typer.Option(help="Exported teacher that embeds.")] = Path("jobs/sample/teacher"),
+        peer: Annotated[bool, typer.Option(help="Also clip-retrieval's loop on the stage's images.")] = True,
+        peer_python: Annotated[Path, typer.Option(help="Python with clip-retrieval (`make peers`).")] = (
+            Path("var/peers-embed/bin/python")
+        ),
         out: Annotated[Path | None, typer.Option(help="File for the same JSON.")] = None,
     ) -> None:
-        """Decoding on one core against the pipeline that peers use; the stage against the bare network; its memory."""
+        """Decoding on one core against the pipeline that peers use; the stage against the bare network and a peer."""
         from jobs.bench.embed_decode import Order, drawn, measure, read
         from jobs.bench.embed_job import JobOrder
         from jobs.bench.embed_job import measure as measure_stage
@@ -44,8 +48,9 @@ def add(bench: typer.Typer) -> None:
             order = Order(photos, pixels, size, rounds, seed, images)
             result = measure(order, log)
             if items or sizes:
+                python = peer_python if peer else None
                 files = drawn(order) if images is None else read(order)
-                result |= measure_stage(JobOrder(teacher, files, items, 1, sizes), log)
+                result |= measure_stage(JobOrder(teacher, files, items, 1, sizes, peer_python=python), log)
         except ValueError as e:
             raise SettingsError(str(e)) from e
         line = json.dumps(result)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,20 +172,25 @@ def _ours(size: int) -> Callable[[bytes], Any]:
 
 
 def _baseline(size: int) -> Callable[[bytes], Any]:
-    """As OpenCLIP and clip-retrieval prepare a photo: Pillow, torchvision's bicubic, crop, tensor, normalise."""
     from PIL import Image
+
+    steps = peer_transform(size)
+    return lambda data: steps(Image.open(io.BytesIO(data)))
+
+
+def peer_transform(size: int, mean: Sequence[float] = (0.5,) * 3, std: Sequence[float] = (0.5,) * 3) -> Any:
+    """As OpenCLIP and clip-retrieval prepare a photo: Pillow, torchvision's bicubic, crop, tensor, normalise."""
     from torchvision import transforms as t
 
-    steps = t.Compose(
+    return t.Compose(
         [
             t.Resize(size, interpolation=t.InterpolationMode.BICUBIC),
             t.CenterCrop(size),
             lambda image: image.convert("RGB"),
             t.ToTensor(),
-            t.Normalize((0.5,) * 3, (0.5,) * 3),
+            t.Normalize(mean, std),
         ]
     )
-    return lambda data: steps(Image.open(io.BytesIO(data)))
 
 
 class Parts:

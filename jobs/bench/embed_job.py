@@ -2,7 +2,7 @@
 
 The stage runs as a user runs it, in a process of its own: plan, then `medal embed` on files in a folder. The bare
 network is the same teacher's backbone and heads on batches that lie in memory as floats, threads set in the better
-of two ways. Both see as many images, in turns.
+of two ways. Both see as many images, in turns. Then clip-retrieval's loop sees the stage's photos (`embed_peer`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,7 +20,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from jobs.errors import DataError
+from jobs.bench.embed_peer import against
+from jobs.bench.embed_process import run_process
 
 _DATE = "2026-01-01"
 
@@ -38,6 +37,7 @@ class JobOrder:
     memory_items: tuple[int, ...] = ()
     batch: int = 32
     work: Path | None = None
+    peer_python: Path | None = None  # none: no peer
 
 
 def measure(order: JobOrder, say: Callable[[str], None]) -> dict[str, Any]:
@@ -57,6 +57,10 @@ def measure(order: JobOrder, say: Callable[[str], None]) -> dict[str, Any]:
         for n in order.memory_items:
             peaks[n] = stage(work, order, n, f"lake-m{n}")["peak_rss_mib"]
             say(f"memory: {n:,} images, peak {peaks[n]:,.0f} MiB")
+        peer = None
+        if jobs and order.peer_python is not None:
+            photos = [work / "shop" / _photo(n) for n in range(order.items)]
+            peer = against(jobs, photos, order.teacher, order.batch, order.peer_python, work, say)
     ratios = [j["s"] * b["images_per_s"] / order.items for j, b in zip(jobs, bare, strict=True)]
     result: dict[str, Any] = {"cores": len(os.sched_getaffinity(0))}
     if jobs:
@@ -68,6 +72,8 @@ def measure(order: JobOrder, say: Callable[[str], None]) -> dict[str, Any]:
             "forward": bare[-1],
             "job": jobs[-1],
         }
+    if peer is not None:
+        result["vs_clip_retrieval"] = peer
     if len(peaks) > 1:
         least, most = min(peaks), max(peaks)
         result["rss_mib_per_1000_items"] = round((peaks[most] - peaks[least]) / (most - least) * 1000, 3)
@@ -82,41 +88,28 @@ def make_shop(folder: Path, photos: Sequence[bytes], items: int) -> None:
         comment = f"photo {n}".encode()
         photo = photos[n % len(photos)]
         segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
-        (folder / "images" / f"{n:06d}.jpg").write_bytes(photo[:2] + segment + photo[2:])
+        (folder / _photo(n)).write_bytes(photo[:2] + segment + photo[2:])
+
+
+def _photo(number: int) -> str:
+    return f"images/{number:06d}.jpg"
 
 
 def stage(work: Path, order: JobOrder, items: int, lake: str) -> dict[str, Any]:
-    """Plan and embed the first `items`; seconds of `medal embed`'s stage, its figures and its process' peak memory."""
+    """Plan and embed the first `items`; seconds of `medal embed`'s stage, its figures and its process'."""
     catalog = work / "shop" / "catalog.csv"
     with catalog.open("w", newline="") as f:
         writer = csv.writer(f)
         writer.writerow(["item_id", "category", "image"])
-        writer.writerows([f"p{n:06d}", "tops", f"images/{n:06d}.jpg"] for n in range(items))
+        writer.writerows([f"p{n:06d}", "tops", _photo(n)] for n in range(items))
     env = {**os.environ, "MEDAL_LAKE": str(work / lake), "MEDAL_EMBED__BATCH_SIZE": str(order.batch)}
     command = [sys.executable, "-m", "jobs"]
     teacher = ["--teacher", str(order.teacher.resolve())]
-    _run([*command, "plan", "--catalog", str(catalog), *teacher, "--run-date", _DATE], env)
+    run_process([*command, "plan", "--catalog", str(catalog), *teacher, "--run-date", _DATE], env, "jobs plan")
     run_id = f"{_DATE}-all-g1"
-    peak = _run([*command, "embed", "--run-id", run_id], env)
+    used = run_process([*command, "embed", "--run-id", run_id], env, "jobs embed")
     result = json.loads((work / lake / "runs" / run_id / "manifest.json").read_text())["stages"]["embed"]
-    return {"s": result["seconds"], "peak_rss_mib": round(peak, 1), **result["counts"]}
-
-
-def _run(command: list[str], env: dict[str, str]) -> float:
-    """MiB that the process held at most. Raises DataError with its last words where it fails."""
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=said)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            said.seek(0)
-            last = said.read().decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
-            raise DataError(f"{' '.join(command[2:4])} ended with {process.returncode}: {last[0]}")
-    return _mib(used)
-
-
-def _mib(used: resource.struct_rusage) -> float:
-    return used.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
+    return {"s": result["seconds"], **used.figures(), **result["counts"]}
 
 
 def forward(order: JobOrder) -> dict[str, Any]:
