@@ -53,6 +53,11 @@ class Bounded(Generic[T]):
             self._change.notify_all()
             return [entry for entry, _ in some]
 
+    def ready(self, n: int) -> bool:
+        """Would `take(n)` come back at once with `n` entries?"""
+        with self._change:
+            return len(self._held) >= n
+
     def finish(self) -> None:
         """Nothing more comes: takers get what is left, then nothing."""
         with self._change:
@@ -66,15 +71,16 @@ class Bounded(Generic[T]):
             self._change.notify_all()
 
     def fill(self) -> float:
-        """Mean share of the places that were taken, over time."""
+        """Mean share of its room that was taken, over time: of its places or its weight, whichever was fuller."""
         with self._change:
             self._measure()
-            return self._area / max(1e-9, self._since - self._begun) / self._most
+            return self._area / max(1e-9, self._since - self._begun)
 
     def _fits(self, weight: float) -> bool:
         return len(self._held) < self._most and self._weight + weight <= self._most_weight
 
     def _measure(self) -> None:
         now = time.monotonic()
-        self._area += len(self._held) * (now - self._since)
+        full = max(len(self._held) / self._most, min(1.0, self._weight / self._most_weight))
+        self._area += full * (now - self._since)
         self._since = now

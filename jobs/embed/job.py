@@ -103,7 +103,9 @@ class Embed:
             for item, uri, source, _ in sorted(products, key=lambda p: not p[3])
             if self._must_read(item, uri, source) and source is not None
         ]
-        self.tried = len(to_read) + sum(f.run_id == self.run_id for f in self.failed.values())
+        # What shards, or this run before it was killed, have read counts too: the budget is a share of the whole night.
+        read = sum(self.known.rows.get(image) == self.run_id for image in self.current.items())
+        self.tried = len(to_read) + read + sum(f.run_id == self.run_id for f in self.failed.values())
         stopped = self._overdrawn()
         figures: dict[str, float] = {}
         device = "none"
@@ -153,7 +155,10 @@ class Embed:
         """The pipeline's figures, and the error that ends the run where its budget is overdrawn."""
         s = self.settings
         images = open_images(self.ctx.settings, Path(self.plan.image_root), self.plan.run_date)
-        network = TeacherNetwork(Path(self.plan.teacher_dir), device, s.network_threads)
+        network = TeacherNetwork(
+            Path(self.plan.teacher_dir), device, s.network_threads,
+            batch=s.batch_size, precision=s.precision, compiled=s.compile, say=self.ctx.log,
+        )  # fmt: skip
         shape = Shape(s.batch_size, s.fetch_threads, s.decode_threads, s.ahead_mib << 20, s.stall_s)
         until = None if s.time_box_s is None else time.monotonic() + s.time_box_s
         more = (lambda: True) if until is None else (lambda: time.monotonic() < until)
@@ -184,6 +189,8 @@ class Embed:
             self._commit(last=True)
         figures = {"images_read": float(pipeline.drawn), "bytes_read": float(pipeline.figures.bytes_read)}
         figures |= pipeline.figures.counts(network.workers)
+        figures |= {"pipeline_s": round(pipeline.figures.wall_s, 3), "network_threads": float(network.workers)}
+        figures |= {"fetch_threads": float(shape.fetchers), "decode_threads": float(shape.decoders)}
         if s.cost_per_hour is not None and (made := pipeline.figures.done["network"]):
             figures["cost_per_1000"] = round(s.cost_per_hour / 3600 * pipeline.figures.wall_s / made * 1000, 6)
         return figures, stopped

@@ -17,14 +17,14 @@ from jobs.complements.generations import read_live
 from jobs.embed.states import STATES, load_states
 from jobs.lake import Lake
 from jobs.quality.verdict import CheckResult, Verdict
+from jobs.report.embedding import Embedding, embedding
+from jobs.report.figures import duration, of_stage, percent
 from jobs.report.grid import Card, cards
 from jobs.report.refusals import Refusals, quarantine, rejected
 from jobs.runs import STAGES, Manifest
 from schemas.taxonomy import Taxonomy
 
 State = Literal["published", "passed", "blocked", "unfinished"]
-_FIGURES = 7  # counts shown for each stage
-_UNTOLD = ("_s", "bytes_read", "pairs")  # of use in run_metrics, noise here
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class Facts:
     headline: Headline
     tiles: tuple[tuple[str, str, str], ...]  # figure, what it counts, more
     stages: tuple[StageRow, ...]
+    embedding: Embedding | None
     versions: tuple[tuple[str, int, int | None], ...]  # table, the run starts from, the run ends with
     splits: tuple[Split, ...]
     checks: tuple[CheckResult, ...]  # what blocks first, then warnings, then the rest
@@ -130,6 +131,7 @@ def gather(lake: Lake, manifest: Manifest, taxonomy: Taxonomy, verdict: Verdict 
         headline=headline,
         tiles=_tiles(manifest, verdict, coverage),
         stages=stage_rows(manifest, headline.state),
+        embedding=embedding(lake, manifest, states),
         versions=_versions(manifest),
         splits=tuple(_splits(manifest, states, lists)),
         checks=tuple(sorted(verdict.results, key=_urgency)) if verdict else (),
@@ -168,9 +170,7 @@ def stage_rows(manifest: Manifest, state: State) -> tuple[StageRow, ...]:
             status = "blocked" if name == "check" and state == "blocked" else "not run"
             rows.append(StageRow(name, status, 0.0, 0.0, "", ()))
             continue
-        told = ((k.replace("_", " "), number(v)) for k, v in r.counts.items() if v and not k.endswith(_UNTOLD))
-        figures = tuple(told)[:_FIGURES]
-        rows.append(StageRow(name, r.status, r.seconds, r.seconds / slowest, r.note, figures))
+        rows.append(StageRow(name, r.status, r.seconds, r.seconds / slowest, r.note, of_stage(name, r.counts)))
     return tuple(rows)
 
 
@@ -194,11 +194,6 @@ def coverage_of(lists: pd.DataFrame, taxonomy: Taxonomy, categories: Iterable[st
             )
         )
     return tuple(r for r in rows if r.lists)
-
-
-def number(value: float) -> str:
-    """12,345 or 0.987."""
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.3f}".rstrip("0").rstrip(".")
 
 
 def _urgency(r: CheckResult) -> tuple[int, int]:
@@ -267,17 +262,6 @@ def _tiles(
     told = [f"{n} {what}" for n, what in said if n]
     tiles.append((duration(seconds), "in the stages", ", ".join(told)))
     return tuple(tiles)
-
-
-def percent(share: float) -> str:
-    """One decimal, and never 100 % for what is not all."""
-    if share < 1 and round(share * 100, 1) >= 100:
-        return "99.9 %"
-    return f"{share * 100:.1f} %".replace(".0 %", " %")
-
-
-def duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
 def _release(lake: Lake, manifest: Manifest) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ import jinja2
 
 from jobs.lake import Lake
 from jobs.quality.verdict import Verdict
-from jobs.report.facts import Facts, duration, gather, number, percent
+from jobs.report.facts import Facts, gather
+from jobs.report.figures import duration, number, percent
 from jobs.runs import Manifest
 from jobs.settings import Settings
 from jobs.stage import taxonomy_of

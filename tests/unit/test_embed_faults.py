@@ -184,6 +184,8 @@ def test_figures_of_the_stage(shop: Shop) -> None:
     assert all(c[f"{s}_s"] > 0 and c[f"{s}_per_s"] > 0 for s in ("fetch", "decode", "network"))
     assert 0 < c["device_use"] <= 1 and 0 <= c["queue_decode"] <= 1 and 0 <= c["queue_network"] <= 1
     assert c["cost_per_1000"] > 0
+    assert (c["fetch_threads"], c["decode_threads"], c["network_threads"]) == (16, 2, 2) and c["pipeline_s"] > 0
+    assert c["network_s"] <= c["network_threads"] * c["pipeline_s"]
     lake = open_lake(shop.settings)
     logged = {r["metric"] for r in lake.read("run_metrics", lake.version("run_metrics")).to_pylist()}
     assert {"network_per_s", "device_use", "cost_per_1000"} <= logged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -12,7 +13,8 @@ import pytest
 
 from jobs.embed.bounded import Bounded, Closed
 from jobs.embed.draw import Draw, Todo
-from jobs.embed.pipeline import Float32, Outcome, Pipeline, Shape, UInt8, fingerprint
+from jobs.embed.lanes import AtOnce, Float32, Lane, UInt8
+from jobs.embed.pipeline import Outcome, Pipeline, Shape, fingerprint
 from jobs.errors import TransientError
 from jobs.images.source import FetchError
 from medal_model.image_errors import ImageError
@@ -35,6 +37,9 @@ class Sums:
         if data.startswith(b"bad"):
             raise ImageError("unreadable", "bad bytes")
         return np.full((3, 2, 2), sum(data) % 251, np.uint8)
+
+    def lane(self) -> Lane:
+        return AtOnce(self.embed, 4)
 
     def embed(self, batch: UInt8) -> Float32:
         self.on_embed()
@@ -190,6 +195,19 @@ def test_photos_wait_in_bounds() -> None:
     release.set()
     taker.join(30)
     assert len(fetched) == 500
+
+
+@pytest.mark.parametrize(
+    ("most", "weight", "entries", "full"),
+    [(4, 100.0, [1.0, 1.0], 0.5), (100, 10.0, [4.0, 4.0], 0.8), (100, 10.0, [50.0], 1.0), (4, math.inf, [9.0], 0.25)],
+    ids=["places", "weight", "one over the weight", "no limit of weight"],
+)
+def test_a_queue_is_as_full_as_its_fuller_limit(most: int, weight: float, entries: list[float], full: float) -> None:
+    q: Bounded[int] = Bounded(most, weight)
+    for w in entries:
+        q.put(0, w)
+    time.sleep(0.3)
+    assert q.fill() == pytest.approx(full, abs=0.05)
 
 
 def test_the_queue() -> None:

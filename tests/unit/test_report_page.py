@@ -15,7 +15,7 @@ from PIL import Image
 from jobs.lake import Lake
 from jobs.quality.job import verdict_file
 from jobs.quality.verdict import CheckResult, Verdict
-from jobs.report.facts import percent
+from jobs.report.figures import percent
 from jobs.report.grid import choose
 from jobs.report.job import render, write_report
 from jobs.report.pictures import Thumbnails
