@@ -7,23 +7,26 @@ what a night *is* lives in `jobs/`.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import threading
 from collections import deque
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import IO, Any, Literal
 from zoneinfo import ZoneInfo
 
 from airflow.sdk import BaseOperator, Context, TriggerRule
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
+from medal_site import Site
+
 POOL = "medal_lake"
 """One slot: one table-writing task at a time, over all runs and both DAGs (docs/airflow.md makes it)."""
+
+SHARD_POOL = "medal_shards"
+"""A slot for each shard of the embed stage that may run at once; wanted where `embed.shards` is above 1. Shards do not
+take POOL: each holds the lake's lease only while it commits."""
 
 RETRIES = 2
 RETRY_DELAY = timedelta(minutes=2)
@@ -32,6 +35,9 @@ died has expired when the first retry comes."""
 
 STAGE_LIMIT = timedelta(hours=6)
 """A hung stage must end before the next night is due, or `max_active_runs` keeps that one waiting as well."""
+
+EVERY_TASK: dict[str, Any] = {"retries": RETRIES, "retry_delay": RETRY_DELAY, "execution_timeout": STAGE_LIMIT}
+"""`partial` wants them said: the scheduler takes a mapped task's retries from there and never calls __init__."""
 
 MEANING = {
     1: "a bug in medal",
@@ -43,41 +49,6 @@ MEANING = {
 
 _KILL_AFTER_S = 20.0
 _TAIL = 20
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where MEDAL is on this worker, from the environment.
-
-    The names keep clear of the settings of `medal` itself: MEDAL_CATALOG would be read there as a section.
-    """
-
-    home: Path
-    bin: Path
-    time_zone: str
-    catalog: str | None
-    teacher: str | None
-
-    @classmethod
-    def read(cls, env: Mapping[str, str] = os.environ) -> Site:
-        home = Path(env.get("MEDAL_HOME") or Path(__file__).resolve().parent.parent)
-        return cls(
-            home=home,
-            bin=Path(env.get("MEDAL_BIN") or home / ".venv" / "bin" / "medal"),
-            time_zone=env.get("MEDAL_TIME_ZONE") or _zone_in_file(env, home) or "Europe/Berlin",
-            catalog=env.get("MEDAL_NIGHTLY_CATALOG"),
-            teacher=env.get("MEDAL_NIGHTLY_TEACHER"),
-        )
-
-
-def _zone_in_file(env: Mapping[str, str], home: Path) -> str | None:
-    """`time_zone` of medal.yaml: one top-level scalar, for which a scheduler needs no YAML parser."""
-    try:
-        text = (home / (env.get("MEDAL_CONFIG") or "medal.yaml")).read_text(encoding="utf-8")
-    except OSError:
-        return None
-    found = re.search(r"""^time_zone:\s*["']?([A-Za-z0-9_+\-/]+)""", text, re.MULTILINE)
-    return found[1] if found else None
 
 
 def refuse_unknown(conf: Mapping[str, Any] | None, known: Collection[str]) -> None:
@@ -134,10 +105,7 @@ class MedalOperator(BaseOperator):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("retries", RETRIES)
-        kwargs.setdefault("retry_delay", RETRY_DELAY)
-        kwargs.setdefault("execution_timeout", STAGE_LIMIT)
-        super().__init__(**kwargs)
+        super().__init__(**(EVERY_TASK | kwargs))
         self._child: subprocess.Popen[str] | None = None
         self._stopped = False
 
@@ -271,6 +239,23 @@ class StageOperator(MedalOperator):
 
     def execute(self, context: Context) -> None:
         super().execute(context)
+
+
+class ShardOperator(StageOperator):
+    """`medal embed --run-id … --shard i/n`: a part of the stage that the task `embed` ends once all are done."""
+
+    def __init__(self, *, shard: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shard = shard
+
+    def arguments(self, context: Context, site: Site) -> list[str]:
+        _, run_id = super().arguments(context, site)
+        return ["embed", run_id, f"--shard={self.shard}"]
+
+
+def shard_names(shards: int) -> list[str]:
+    """All shards, as `medal embed --shard` is told one."""
+    return [f"{i}/{shards}" for i in range(1, shards + 1)]
 
 
 class BackfillOperator(MedalOperator):

@@ -3,7 +3,8 @@
 
 `plan → embed → complements → check → publish`, then `report`, which also runs when the gate blocked; `summary` ends the
 run and is green only when everything before it is. Each task is one `medal` command and can be cleared and run again
-at any time: a stage that a run has already is not done twice.
+at any time: a stage that a run has already is not done twice. Where the setting `embed.shards` is above 1, `embed_shard`
+comes before `embed`: that many parts of it at once, each retried by itself; `embed` ends the stage when all are done.
 
 #### Parameters
 `run_date` (default: the logical date, else the day the run was asked for, both in the shop's time zone) · `catalog` and
@@ -23,9 +24,11 @@ The last line of a failed task says what was wrong, where, and what to do next. 
 | exit 4 in `plan`: unlike the catalogue of … | the feed is cut off, or stock, prices or images broke | mend the feed; if it is meant, a new run with `accept` as the message says |
 | exit 1 | a bug | keep the log; `medal summary --run-id …` tells how far it got; live lists are untouched |
 | killed by SIGKILL | mostly: out of memory | give the worker more, or lower `spark.driver_memory`; clear the task, it resumes |
+| one of `embed_shard` is red | its machine or its images, as its last line says | mend that, clear this one with what follows it: the others are not run again |
 | lists are live and wrong | | `medal releases`, then `medal rollback --to N` |
 | days are missing | | DAG `medal_backfill`, first without `apply` |
 | tasks stay queued | pool `medal_lake` missing or taken | `airflow pools set medal_lake 1 "one writer"`, `airflow pools list` |
+| `embed_shard` stays queued | pool `medal_shards` missing or taken | `airflow pools set medal_shards N "shards at once"` |
 
 Full text: `docs/operations.md`; setting up: `docs/airflow.md`.
 """
@@ -34,9 +37,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from airflow.sdk import DAG, CronTriggerTimetable, Param
+from airflow.sdk import DAG, CronTriggerTimetable, Param, chain
 
-from medal_airflow import POOL, REPORT_RULE, PlanOperator, StageOperator
+from medal_airflow import (
+    EVERY_TASK,
+    POOL,
+    REPORT_RULE,
+    SHARD_POOL,
+    PlanOperator,
+    ShardOperator,
+    Site,
+    StageOperator,
+    shard_names,
+)
 
 with DAG(
     dag_id="medal_nightly",
@@ -65,6 +78,13 @@ with DAG(
     tags=["medal"],
 ) as dag:
     plan = PlanOperator(task_id="plan", pool=POOL)
+    # No parameter of a run: how many machines embed is the site's, and with one the night has no task for it.
+    parts = []
+    if (shards := Site.read().shards) > 1:
+        part = ShardOperator.partial(
+            task_id="embed_shard", pool=SHARD_POOL, map_index_template="shard {{ task.shard }}", **EVERY_TASK
+        )
+        parts.append(part.expand(shard=shard_names(shards)))
     embed = StageOperator(task_id="embed", pool=POOL)
     complements = StageOperator(task_id="complements", pool=POOL)
     check = StageOperator(task_id="check", pool=POOL)
@@ -72,7 +92,7 @@ with DAG(
     report = StageOperator(task_id="report", pool=POOL, trigger_rule=REPORT_RULE)
     summary = StageOperator(task_id="summary")
 
-    plan >> embed >> complements >> check >> publish
+    chain(plan, *parts, embed, complements, check, publish)
     [complements, check, publish] >> report
     # A run is as good as its last tasks: without this edge a good report would turn a blocked night green.
     [publish, report] >> summary

@@ -118,6 +118,8 @@ class ImageSettings(_Section):
 
 class EmbedSettings(_Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    shards: int = Field(1, ge=1, le=1000)
+    """Parts that the nightly DAG deals the stage into, to run at once (docs/airflow.md); only the DAG reads it."""
     batch_size: int = Field(32, ge=1)
     """Fixed shape of every batch; the last one is padded."""
     slice_size: int = Field(1024, ge=1)

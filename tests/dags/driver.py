@@ -1,7 +1,8 @@
 """Runs the DAGs of a folder by `dag.test`, as told on standard input, and writes what happened as JSON.
 
 A process of its own: Airflow takes over logging and signals of the one it runs in.
-A scenario: {"name", "dag", "conf", "logical_date" (ISO or null), "run_after" (ISO), "env"}.
+A scenario: {"name", "dag", "conf", "logical_date" (ISO or null), "run_after" (ISO), "env", "clear" (true: once the run
+has failed, clear what failed with all that waits for it, and let it go on)}.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def facts(dag: Any) -> dict[str, Any]:
                 "limit": t.execution_timeout.total_seconds() if t.execution_timeout else None,
                 "trigger_rule": str(t.trigger_rule.value),
                 "upstream": sorted(t.upstream_task_ids),
+                "mapped": t.is_mapped,
             }
             for t in dag.tasks
         },
@@ -56,12 +58,48 @@ def play(dag: Any, scenario: dict[str, Any]) -> dict[str, Any]:
         run_after=moment(scenario.get("run_after")),
         run_conf=scenario.get("conf"),
     )
-    tis = run.get_task_instances()
+    answer = outcome(run)
+    if scenario.get("clear"):
+        answer["cleared"] = clear_failed(dag, run)
+    return answer
+
+
+def outcome(run: Any) -> dict[str, Any]:
+    tis = {t.task_id if t.map_index < 0 else f"{t.task_id}[{t.map_index}]": t for t in run.get_task_instances()}
     return {
-        "state": str(run.state.value if hasattr(run.state, "value") else run.state),
-        "tasks": {t.task_id: str(getattr(t.state, "value", t.state)) for t in tis},
-        "tries": {t.task_id: t.try_number for t in tis},
+        "state": str(getattr(run.state, "value", run.state)),
+        "tasks": {name: str(getattr(t.state, "value", t.state)) for name, t in tis.items()},
+        "tries": {name: t.try_number for name, t in tis.items()},
+        "labels": {name: t.rendered_map_index for name, t in tis.items() if t.map_index >= 0},
     }
+
+
+def clear_failed(dag: Any, run: Any) -> dict[str, Any]:
+    """As `airflow tasks clear --only-failed` does it, and then the loop of `dag.test`, which would start a new run."""
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import clear_task_instances
+    from airflow.sdk.definitions.dag import _run_task
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.utils.session import create_session
+    from airflow.utils.state import DagRunState, TaskInstanceState
+
+    with create_session() as session:
+        again = session.get(DagRun, run.id)
+        assert again is not None
+        again.dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+        red = {TaskInstanceState.FAILED, TaskInstanceState.UPSTREAM_FAILED}
+        clear_task_instances(
+            [t for t in again.get_task_instances(session=session) if t.state in red], session, DagRunState.RUNNING
+        )
+        session.commit()
+        while again.state == DagRunState.RUNNING:
+            session.expire_all()
+            for ti in again.update_state(session=session)[0]:
+                ti.try_number += 1
+                ti.state = TaskInstanceState.SCHEDULED
+                session.commit()
+                _run_task(ti=ti, task=dag.task_dict[ti.task_id])
+        return outcome(again)
 
 
 def main(folder: str, result: str) -> None:
@@ -83,12 +121,15 @@ def main(folder: str, result: str) -> None:
         "loaded": sorted(BLOCKED & set(sys.modules)),
         "runs": {},
     }
+    before = dict(os.environ)
     for scenario in json.load(sys.stdin):
-        os.environ.update(scenario.get("env", {}))
+        os.environ.clear()
+        os.environ.update(before | scenario.get("env", {}))
         dag = load().dags[scenario["dag"]]  # a run leaves its configuration in the DAG's params
+        known = facts(dag)
         for task in dag.tasks:
             task.retry_delay = timedelta(seconds=1)
-        answer["runs"][scenario["name"]] = play(dag, scenario)
+        answer["runs"][scenario["name"]] = {"dag": known, **play(dag, scenario)}
     with open(result, "w", encoding="utf-8") as f:
         json.dump(answer, f, default=str)
 

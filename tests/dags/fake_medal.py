@@ -11,12 +11,15 @@ REPO = Path(__file__).resolve().parents[2]
 DAGS = REPO / "dags"
 
 FAKE = r"""#!/bin/sh
-# A `medal` that does what the test wrote down: folder/<command> holds one exit code (or "kill") a line, one per call.
+# A `medal` that does what the test wrote down: folder/<command> holds one exit code (or "kill") a line, one per call;
+# for a shard it is folder/<command>.<i>.
 here=$(dirname "$0")
+key=$1
+for a in "$@"; do case "$a" in --shard=*) a=${a#--shard=}; key=$1.${a%%/*};; esac; done
 echo "$*" >> "$here/calls"
 echo "$1 was called" >&2
-if [ -s "$here/$1" ]; then
-  code=$(head -n 1 "$here/$1"); sed -i 1d "$here/$1"
+if [ -s "$here/$key" ]; then
+  code=$(head -n 1 "$here/$key"); sed -i 1d "$here/$key"
 else
   code=0
 fi

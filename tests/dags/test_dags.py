@@ -25,6 +25,16 @@ NIGHTS: dict[str, tuple[dict[str, Any], dict[str, list[int]]]] = {
     "lake only": ({"publish": False, "run_date": "2026-11-20"}, {}),
     "no logical date": ({}, {}),
 }
+# the same with embed.shards: 3
+SHARDED: dict[str, tuple[dict[str, Any], dict[str, list[int]]]] = {
+    "sharded": ({"accept": "prices"}, {}),
+    "shard retried": ({}, {"embed.2": [5, 5]}),
+    "shard refused": ({}, {"embed.2": [4]}),
+    "shard lost": ({}, {"embed.3": [5, 5, 5]}),
+    "end retried": ({}, {"embed": [5]}),
+    "sharded dry": ({"dry_run": True}, {}),
+}
+SHARDS = {f"embed_shard[{n}]": f"shard {n + 1}/3" for n in range(3)}
 
 
 class Played:
@@ -33,11 +43,14 @@ class Played:
     def __init__(self, drive: Drive, root: Path) -> None:
         self._fakes: dict[str, FakeMedal] = {}
         scenarios: list[dict[str, Any]] = []
-        for day, (name, (conf, codes)) in enumerate(NIGHTS.items(), start=1):
-            when = {"logical_date": f"2026-11-{day:02}T01:00:00+00:00"}
+        for day, (name, (conf, codes)) in enumerate((NIGHTS | SHARDED).items(), start=1):
+            night = {"name": name, "dag": "medal_nightly", "conf": conf, "env": self._env(root, name)}
+            night["logical_date"] = f"2026-11-{day:02}T01:00:00+00:00"
             if name == "no logical date":
-                when = {"run_after": "2026-11-24T23:30:00+00:00"}
-            scenarios.append({"name": name, "dag": "medal_nightly", "conf": conf, "env": self._env(root, name), **when})
+                night |= {"logical_date": None, "run_after": "2026-11-24T23:30:00+00:00"}
+            if name in SHARDED:
+                night["env"]["MEDAL_EMBED__SHARDS"] = "3"
+            scenarios.append({**night, "clear": name == "shard refused"})
             for command, queue in codes.items():
                 self._fakes[name].will(command, *queue)
         backfill = {"name": "backfill", "dag": "medal_backfill", "conf": FORM, "env": self._env(root, "backfill")}
@@ -171,3 +184,71 @@ def test_a_run_without_a_logical_date_takes_the_day_it_was_asked_for(played: Pla
 def test_the_backfill_form_calls_one_command(played: Played) -> None:
     assert played.run("backfill")["state"] == "success"
     assert played.calls("backfill") == ["backfill --from=2026-11-01 --to=2026-11-02 --reason=lost days --teacher=t"]
+
+
+# --- embed.shards above 1 ------------------------------------------------------------------------------------------
+
+
+def test_with_shards_one_mapped_task_comes_before_the_end_of_the_stage(played: Played) -> None:
+    tasks = played.run("sharded")["dag"]["tasks"]
+    whole = played.answer["dags"]["medal_nightly"]["tasks"]
+    assert list(tasks) == ["plan", "embed_shard", *STAGES[1:]]
+    assert tasks.pop("embed_shard") == {
+        **whole["embed"], "pool": "medal_shards", "mapped": True, "upstream": ["plan"]
+    }  # fmt: skip
+    assert tasks.pop("embed") == {**whole["embed"], "upstream": ["embed_shard"]}
+    assert tasks == {name: task for name, task in whole.items() if name != "embed"}
+    assert not any(task["mapped"] for task in whole.values())
+
+
+def test_a_sharded_night_embeds_in_parts_and_ends_the_stage_once(played: Played) -> None:
+    assert played.run("sharded")["state"] == "success"
+    assert played.states("sharded") == dict.fromkeys([*STAGES, *SHARDS], "success")
+    assert played.run("sharded")["labels"] == SHARDS
+    run = "--run-id=2026-11-25-all-g1"
+    assert played.calls("sharded") == [
+        "plan --catalog=c.csv --teacher=t --run-date=2026-11-10 --accept=prices",
+        *(f"embed {run} --shard={n}/3" for n in (1, 2, 3)),
+        *(f"{stage} {run}" for stage in STAGES[1:]),
+    ]
+
+
+def test_a_shard_that_meets_a_passing_fault_is_retried_alone(played: Played) -> None:
+    assert played.run("shard retried")["state"] == "success"
+    assert played.run("shard retried")["tries"] == {**dict.fromkeys([*STAGES, *SHARDS], 1), "embed_shard[1]": 3}
+    assert sorted(c.split("=")[-1] for c in played.calls("shard retried") if "--shard" in c) == [
+        "1/3", "2/3", "2/3", "2/3", "3/3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("night", "red", "tries"), [("shard refused", 1, 1), ("shard lost", 2, 3)])
+def test_a_shard_that_fails_for_good_keeps_the_stage_from_ending(
+    played: Played, night: str, red: int, tries: int
+) -> None:
+    assert played.run(night)["state"] == "failed"
+    assert played.states(night) == {
+        **dict.fromkeys(["plan", *SHARDS], "success"),
+        f"embed_shard[{red}]": "failed",
+        **dict.fromkeys(STAGES[1:], "upstream_failed"),
+    }
+    assert played.run(night)["tries"][f"embed_shard[{red}]"] == tries
+    assert "embed --run-id=2026-11-25-all-g1" not in played.calls(night)[: 3 + tries]
+
+
+def test_a_failed_shard_that_is_cleared_runs_alone_and_the_night_goes_on(played: Played) -> None:
+    cleared = played.run("shard refused")["cleared"]
+    assert cleared["state"] == "success"
+    assert cleared["tasks"] == dict.fromkeys([*STAGES, *SHARDS], "success")
+    assert [c.split()[0] + c.split("1")[-1] for c in played.calls("shard refused")[4:]] == [
+        "embed --shard=2/3", *STAGES[1:]
+    ]  # fmt: skip
+
+
+def test_the_end_of_the_stage_is_retried_without_its_shards(played: Played) -> None:
+    assert played.run("end retried")["tries"] == {**dict.fromkeys([*STAGES, *SHARDS], 1), "embed": 2}
+
+
+def test_a_dry_run_skips_shards_too(played: Played) -> None:
+    assert played.run("sharded dry")["state"] == "success"
+    assert played.states("sharded dry") == {"plan": "success", **dict.fromkeys([*STAGES[1:], *SHARDS], "skipped")}
+    assert len(played.calls("sharded dry")) == 1

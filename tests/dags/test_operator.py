@@ -21,8 +21,10 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 import medal_airflow
 from jobs import errors
-from jobs.settings import LeaseSettings, Settings
-from medal_airflow import BackfillOperator, MedalOperator, PlanOperator, Site, StageOperator
+from jobs.embed.shards import parse_shard
+from jobs.settings import EmbedSettings, LeaseSettings, Settings
+from medal_airflow import BackfillOperator, MedalOperator, PlanOperator, ShardOperator, StageOperator
+from medal_site import MOST_SHARDS, Site
 from tests.dags.fake_medal import DAGS, FakeMedal
 
 pytestmark = pytest.mark.airflow
@@ -185,6 +187,42 @@ def test_the_site_comes_from_the_environment(tmp_path: Path) -> None:
     assert Site.read({"MEDAL_HOME": str(tmp_path), "MEDAL_TIME_ZONE": "UTC"}).time_zone == "UTC"
 
 
+@pytest.mark.parametrize(
+    ("file", "env", "shards"),
+    [
+        (None, {}, 1),
+        ("lake: x\n", {}, 1),
+        ("embed:\n  batch_size: 8\n  # machines\n  shards: 4\n", {}, 4),
+        ("embed: {shards: 4}\n", {}, 4),
+        ("embed: {shards: 4}\n", {"MEDAL_EMBED__SHARDS": "2"}, 2),  # as in `medal`
+        ("lists: {shards: 4}\n", {}, 1),
+        (None, {"MEDAL_EMBED__SHARDS": "1000"}, 1000),
+        # what the setting does not allow: the DAG parses, `medal plan` tells
+        ("embed: {shards: four}\n", {}, 1),
+        ("embed: {shards: 0}\n", {}, 1),
+        ("embed: {shards: [4]}\n", {}, 1),
+        ("embed: 4\n", {}, 1),
+        ("- embed\n", {}, 1),
+        ("embed: {shards: 4\n", {}, 1),
+        (None, {"MEDAL_EMBED__SHARDS": "1001"}, 1),
+        (None, {"MEDAL_EMBED__SHARDS": "-3"}, 1),
+    ],
+)
+def test_how_many_shards_a_site_has(tmp_path: Path, file: str | None, env: dict[str, str], shards: int) -> None:
+    if file is not None:
+        (tmp_path / "medal.yaml").write_text(file)
+    assert Site.read({"MEDAL_HOME": str(tmp_path), **env}).shards == shards
+
+
+def test_the_dag_and_the_setting_agree_on_shards() -> None:
+    assert EmbedSettings().shards == 1
+    assert EmbedSettings(shards=MOST_SHARDS).shards == MOST_SHARDS
+    with pytest.raises(ValueError):
+        EmbedSettings(shards=MOST_SHARDS + 1)
+    assert [parse_shard(name) for name in medal_airflow.shard_names(3)] == [(1, 3), (2, 3), (3, 3)]
+    assert Settings(embed=EmbedSettings(shards=8)).fingerprint() == Settings().fingerprint(), "no generation of its own"
+
+
 def test_the_sites_variables_are_no_settings_of_the_jobs() -> None:
     """MEDAL_CATALOG would be read by `medal` as the section `catalog`; these names must not meet one."""
     sections = {f"MEDAL_{name.upper()}" for name in Settings.model_fields}
@@ -253,6 +291,17 @@ def test_a_stage_runs_on_the_plans_run_and_is_skipped_without_one(fake_medal: Fa
         stage.arguments(_context({}, {}), site_of(fake_medal))
 
 
+def test_a_shard_is_a_part_of_the_plans_run_and_is_skipped_without_one(fake_medal: FakeMedal) -> None:
+    part = ShardOperator(task_id="embed_shard", shard="2/3")
+    assert part.arguments(_context({}, {}, "2026-11-25-all-g2"), site_of(fake_medal)) == [
+        "embed",
+        "--run-id=2026-11-25-all-g2",
+        "--shard=2/3",
+    ]
+    with pytest.raises(AirflowSkipException):
+        part.arguments(_context({}, {}), site_of(fake_medal))
+
+
 _FORM = {
     "from": "2026-11-01",
     "to": "2026-11-03",
@@ -310,11 +359,15 @@ def test_dags_import_the_standard_library_and_airflow_only(file: Path) -> None:
             names |= {a.name.partition(".")[0] for a in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add((node.module or ".").partition(".")[0])
-    assert names <= set(sys.stdlib_module_names) | {"airflow", "medal_airflow"}
+    # PyYAML: apache-airflow-core requires it
+    assert names <= set(sys.stdlib_module_names) | {"airflow", "yaml", "medal_airflow", "medal_site"}
 
 
-def test_the_helper_is_not_parsed_as_a_dag() -> None:
-    assert "medal_airflow.py" in (DAGS / ".airflowignore").read_text(encoding="utf-8").splitlines()
+def test_what_is_no_dag_is_not_parsed_as_one() -> None:
+    ignored = (DAGS / ".airflowignore").read_text(encoding="utf-8").splitlines()
+    without = {f.name for f in DAGS.glob("*.py") if "with DAG(" not in f.read_text(encoding="utf-8")}
+    assert without == {"medal_airflow.py", "medal_site.py"}
+    assert without <= set(ignored)
 
 
 @pytest.mark.parametrize("file", sorted(DAGS.glob("*.py")), ids=lambda p: p.name)

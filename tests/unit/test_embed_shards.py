@@ -16,7 +16,7 @@ from embed_shop import Shop, encoded, picture
 from jobs.embed.shards import parse_shard, run_shard, shard_of
 from jobs.errors import DataError, SettingsError
 from jobs.plan import PlanRequest, plan_run
-from jobs.settings import EmbedSettings
+from jobs.settings import BudgetSettings, EmbedSettings, Limit
 from jobs.stage import open_lake
 
 pytestmark = pytest.mark.timeout(240)
@@ -103,6 +103,17 @@ def test_a_killed_shard_is_run_again(tmp_path: Path, teacher_dir: Path, whole: S
     assert killed.returncode == -signal.SIGKILL
     assert len(content(shop)) == 5, "the slice before the kill stays"
     for shard in ("2/2", "1/2"):
+        run_shard(shop.settings, RUN, shard)
+    assert_as_whole(shop, whole)
+
+
+def test_the_end_judges_failures_by_the_whole_night(tmp_path: Path, teacher_dir: Path, whole: Shop) -> None:
+    """Three of forty are broken, but of what the shards left for the end they are all."""
+    shop = filled(tmp_path, teacher_dir)
+    budget = BudgetSettings(broken=Limit(count=1, share=0.5))
+    embed = shop.settings.embed.model_copy(update={"budget": budget})
+    shop.settings = shop.settings.model_copy(update={"embed": embed})
+    for shard in ("1/2", "2/2"):
         run_shard(shop.settings, RUN, shard)
     assert_as_whole(shop, whole)
 
