@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from jobs.embed.quarantine import summary
+from jobs.embed.quarantine import AT_ONCE, summary
 from jobs.embed.states import Failure
 from jobs.lake import Lake
 from jobs.report.figures import duration, number, rate, size, whole_percent
@@ -19,10 +19,11 @@ from jobs.report.load import STEPS, Load, Step, bounds, sentence
 from jobs.runs import Manifest
 
 _SHARD = re.compile(r"(\d+)-of-(\d+)\.jsonl$")
-_HELP: Mapping[Step, str] = {
+_HELP: Mapping[str, str] = {
     "fetch": "What helps: more requests at once (embed.fetch_threads, images.per_host), or a source that is nearer.",
     "decode": "What helps: more decoding threads where cores are idle (embed.decode_threads), else shards.",
     "network": "What helps: a faster device, more cores, or shards.",
+    "decode network": "What helps: more cores or shards; threads alone would take cores from each other.",
 }
 
 
@@ -73,7 +74,10 @@ def embedding(lake: Lake, manifest: Manifest, states: pa.Table | None) -> Embedd
     result, run_id = manifest.stages.get("embed"), manifest.plan.run_id
     failures = _failures(lake, manifest)
     new = [f for f in failures if f.run_id == run_id]
-    rows = tuple(FailureRow(kind, n, fate == "waits", again) for kind, n, fate, again in summary(new))
+    rows = tuple(
+        FailureRow(kind, n, fate == "waits", "the next night" if again == AT_ONCE else again)
+        for kind, n, fate, again in summary(new)
+    )
     if result is None:
         said = "The stage has not ended: it is at work, or was stopped. What failed so far is below."
         return Embedding(said, tuple(_shards(lake, run_id)), failures=rows, failed=len(new)) if new else None
@@ -89,7 +93,7 @@ def embedding(lake: Lake, manifest: Manifest, states: pa.Table | None) -> Embedd
         said = _nothing_read(counts, len(new))
     else:
         said = "This run kept no figures of the pipeline."
-    more = [_HELP[bound[0]]] if bound else []
+    more = [_HELP[" ".join(bound)]] if bound else []
     more += [*_shards(lake, run_id), *_elsewhere(counts, load), *_waiting(states, failures, run_id)]
     return Embedding(said, tuple(more), tuple(_figures(counts, load)), steps, rows, len(new))
 
@@ -136,7 +140,7 @@ def _step(step: Step, load: Load, bound: bool) -> StepRow:
         meters.append(Meter("Queue before it", load.queue[step], f"{whole_percent(load.queue[step])} full"))
     else:
         meters.append(Meter("Queue before it", None, "none"))
-    spent = f"{duration(busy / done)} an image, {duration(busy)} of its threads" if done else "nothing came so far"
+    spent = f"{duration(busy / done)} an image, {duration(busy)} in all" if done else "nothing came so far"
     return StepRow(step.capitalize(), bound, f"{rate(done / load.wall_s)} images/s", tuple(meters), spent)
 
 
@@ -166,6 +170,7 @@ def _waiting(states: pa.Table | None, failures: Iterable[Failure], run_id: str) 
     without = {s["item_id"] for s in states.to_pylist() if s["state"] in ("waiting", "quarantined", "stale_vector")}
     by_run = {f.item_id: f.run_id for f in failures}
     if earlier := sum(by_run.get(i, run_id) != run_id for i in without):
-        yield f"{number(earlier)} more {'waits' if earlier == 1 else 'wait'} since an earlier night, not tried tonight."
+        told = "waits since an earlier run and was" if earlier == 1 else "wait since an earlier run and were"
+        yield f"{number(earlier)} {told} not tried in this one."
     if left := len(without - by_run.keys()):
         yield f"{number(left)} left for the next night by the time box (embed.time_box_s)."
