@@ -31,12 +31,16 @@ def add(bench: typer.Typer) -> None:
         peer_python: Annotated[Path, typer.Option(help="Python with clip-retrieval (`make peers`).")] = (
             Path("var/peers-embed/bin/python")
         ),
+        rows: Annotated[int, typer.Option(min=0, help="Vectors written to the lake; 0: none.")] = 100_000,
         out: Annotated[Path | None, typer.Option(help="File for the same JSON.")] = None,
     ) -> None:
         """Decoding on one core against the pipeline that peers use; the stage against the bare network and a peer."""
         from jobs.bench.embed_decode import Order, drawn, measure, read
         from jobs.bench.embed_job import JobOrder
         from jobs.bench.embed_job import measure as measure_stage
+        from jobs.bench.embed_rows import RowsOrder
+        from jobs.bench.embed_rows import measure as measure_rows
+        from jobs.settings import load_settings
         from jobs.stage import log
 
         if images is not None and not images.is_dir():
@@ -51,6 +55,8 @@ def add(bench: typer.Typer) -> None:
                 python = peer_python if peer else None
                 files = drawn(order) if images is None else read(order)
                 result |= measure_stage(JobOrder(teacher, files, items, 1, sizes, peer_python=python), log)
+            if rows:
+                result |= measure_rows(RowsOrder(rows, load_settings().embed.slice_size, seed), log)
         except ValueError as e:
             raise SettingsError(str(e)) from e
         line = json.dumps(result)

@@ -19,6 +19,7 @@ from jobs.embed.draw import Todo
 from jobs.embed.known import Known, load_known, vectors_of
 from jobs.embed.pipeline import Outcome, Pipeline, Shape, fingerprint
 from jobs.embed.progress import Told
+from jobs.embed.rows import row_of, table_of
 from jobs.embed.states import Failure, ProductState, conserve, reported, retry_date, save_states
 from jobs.errors import MedalError
 from jobs.images.route import open_images
@@ -27,7 +28,7 @@ from jobs.plan import snapshot_rows
 from jobs.runs import StageResult
 from jobs.stage import StageContext
 from medal_model.image_errors import ImageError
-from schemas.tables import EMBEDDINGS, QUARANTINE
+from schemas.tables import QUARANTINE
 
 Product = tuple[str, str, str | None, bool]
 _COLUMNS = ("item_id", "image_uri", "source_fingerprint", "in_stock")
@@ -218,14 +219,7 @@ class Embed:
 
     def _row(self, todo: Todo, image: str, vector: Any) -> dict[str, Any]:
         self.known.add(todo.item_id, image, todo.source_fingerprint, self.run_id)
-        return {
-            "item_id": todo.item_id,
-            "image_fingerprint": image,
-            "source_fingerprint": todo.source_fingerprint,
-            "model_version": self.model,
-            "vector": vector,
-            "run_id": self.run_id,
-        }
+        return row_of(todo, image, vector, self.model, self.run_id)
 
     def _commit(self, *, last: bool) -> None:
         here = {r["image_fingerprint"]: r["vector"] for r in self.rows}
@@ -243,7 +237,7 @@ class Embed:
         """Commit `rows`."""
         self.ctx.lease.check()
         self.part += 1
-        table = pa.Table.from_pylist(self.rows, schema=EMBEDDINGS.schema)
+        table = table_of(self.rows)
         self.version = self.ctx.lake.append("embeddings", table, self.ctx.run, part=self.part, model_version=self.model)
 
     # --- accounting ---------------------------------------------------------------------------------------------

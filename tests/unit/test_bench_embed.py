@@ -23,7 +23,7 @@ def test_the_last_line_has_the_figures(tmp_path: Path) -> None:
     got = CliRunner().invoke(
         build_app(),
         ["bench", "embed", "--photos", "4", "--pixels", "200", "--size", "64", "--rounds", "2", "--items", "0"]
-        + ["--out", str(out)],
+        + ["--rows", "500", "--out", str(out)],
     )
     assert got.exit_code == 0, got.output
     result = json.loads(got.stdout.splitlines()[-1])
@@ -33,6 +33,7 @@ def test_the_last_line_has_the_figures(tmp_path: Path) -> None:
     assert all(result["parts"].values())
     assert 0.3 < result["decode_ratio"] * result["ours_ms"] / result["baseline_ms"] < 3
     assert result["off_mean_worst"] <= 1.0
+    assert result["rows_per_s_written"] > 0 and result["written"]["rows"] == 500
 
 
 def test_photos_are_drawn_the_same_again_and_differ() -> None:
