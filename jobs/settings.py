@@ -120,6 +120,10 @@ class EmbedSettings(_Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     shards: int = Field(1, ge=1, le=1000)
     """Parts that the nightly DAG deals the stage into, to run at once (docs/airflow.md); only the DAG reads it."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the backbone. auto: bfloat16 on a GPU where the check passes, else float32."""
+    compile: bool = True
+    """On a GPU: the network is compiled, once a start."""
     batch_size: int = Field(32, ge=1)
     """Fixed shape of every batch; the last one is padded."""
     slice_size: int = Field(1024, ge=1)

@@ -164,7 +164,7 @@ def luv_histogram(images: torch.Tensor, rule: BackgroundRule = DEFAULT_RULE) -> 
         raise ValueError(f"needs uint8 [B, 3, H, W], got {images.dtype} {tuple(images.shape)}")
     if images.device.type == "cpu" and images.numel():
         return _histogram_compiled(images, rule)
-    return _histogram_torch(images, rule)
+    return _histogram_torch(images, rule, every=True)
 
 
 def _histogram_compiled(images: torch.Tensor, rule: BackgroundRule) -> torch.Tensor:
@@ -177,14 +177,15 @@ def _histogram_compiled(images: torch.Tensor, rule: BackgroundRule) -> torch.Ten
     return torch.from_numpy((total / total.sum(1, keepdims=True)).astype(np.float32))
 
 
-def _histogram_torch(images: torch.Tensor, rule: BackgroundRule) -> torch.Tensor:
+def _histogram_torch(images: torch.Tensor, rule: BackgroundRule, every: bool = False) -> torch.Tensor:
+    """`every`: all 32,768 colours are looked up, not the few thousand there are, which a GPU's host would wait for."""
     bins, weights = _table(str(images.device))
     b = images.shape[0]
     level = (images.to(torch.int64) * (LEVELS - 1) + 127) // 255
     code = (level[:, 0] * LEVELS + level[:, 1]) * LEVELS + level[:, 2]
     counts = torch.zeros(b, LEVELS**3, dtype=torch.int64, device=images.device)
     counts.scatter_add_(1, code.flatten(1), _foreground_torch(images, rule).flatten(1).to(torch.int64))
-    used = counts.any(0).nonzero()[:, 0]  # few thousand of 32,768
+    used = torch.arange(LEVELS**3, device=images.device) if every else counts.any(0).nonzero()[:, 0]
     counts = counts[:, used]
     total = torch.zeros(b, HISTOGRAM_SIZE, dtype=torch.int64, device=images.device)
     for corner in range(8):

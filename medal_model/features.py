@@ -6,13 +6,14 @@ photo is computed anew, an unchanged one never twice.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,25 @@ class Extractor:
         self._backbone = folded(load_backbone(spec, self.device, state))
         self._mean = torch.tensor(spec.mean, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(spec.std, device=self.device).view(1, 3, 1, 1)
+        self.dtype = torch.float32
+        self.compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    def on(self, device: str | torch.device, dtype: torch.dtype) -> Extractor:
+        """A copy on a device, with the backbone, and it alone, in `dtype`; not compiled."""
+        new = copy.copy(self)
+        new.device, new.dtype, new.compiled = torch.device(device), dtype, None
+        new._backbone = copy.deepcopy(self._backbone).to(new.device, dtype, memory_format=torch.channels_last)
+        new._mean, new._std = self._mean.to(new.device), self._std.to(new.device)
+        return new
+
+    def compile(self, *, fullgraph: bool = True, backend: str = "inductor") -> None:
+        """Compile normalising and backbone for the one shape of the first batch.
+
+        No CUDA graphs (mode `reduce-overhead`): a graph belongs to the thread that recorded it and gives its outputs in
+        memory that the next batch overwrites, while kernels of a large batch outlast their launches anyway. No
+        `max-autotune`: it times candidates for minutes, and its choice, with the bits, may differ from start to start.
+        """
+        self.compiled = torch.compile(self._features, dynamic=False, fullgraph=fullgraph, backend=backend)
 
     def preprocess(self, data: bytes) -> torch.Tensor:
         """Decode, trim and letterbox: uint8 [3, S, S]. Raises ImageError."""
@@ -114,8 +134,12 @@ class Extractor:
         if images.dtype != torch.uint8 or images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size):
             raise ValueError(f"needs uint8 [B, 3, {size}, {size}], got {images.dtype} {tuple(images.shape)}")
         pixels = images.to(self.device, non_blocking=True)
+        return (self.compiled or self._features)(pixels), luv_histogram(pixels)
+
+    def _features(self, pixels: torch.Tensor) -> torch.Tensor:
         x = ((pixels.to(torch.float32) / 255.0 - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
-        return self._backbone(x).to(torch.float32), luv_histogram(pixels)
+        features: torch.Tensor = self._backbone(x.to(self.dtype)).to(torch.float32)
+        return features
 
     @property
     def fingerprint(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,27 @@ class Teacher:
         At a fixed batch shape, device and thread count a row's bits depend on its own image alone.
         Raises ValueError for another dtype or shape, FloatingPointError where a number is not finite.
         """
+        z = self.latents(images)
+        self.check(z)
+        return z
+
+    @torch.inference_mode()
+    def latents(self, images: torch.Tensor) -> torch.Tensor:
+        """What `embed` gives, unchecked: on a GPU, whose host would have to wait for the check of each batch."""
         features, histograms = self.extractor.extract(images)
         z: torch.Tensor = self.heads(features, histograms)
+        return z
+
+    def check(self, z: torch.Tensor) -> None:
+        """Raises FloatingPointError naming the rows that are no finite unit vectors."""
         bad = (~torch.isfinite(z)).any(1) | ((z.square().sum(1) - 1).abs() > 1e-3)
         if bool(bad.any()):
             rows = bad.nonzero()[:, 0].tolist()
             raise FloatingPointError(f"{self.header.model_version}: rows {rows[:10]} gave no finite unit vector")
-        return z
+
+    def on(self, device: str | torch.device, dtype: torch.dtype) -> Teacher:
+        """A copy on a device, with the backbone in `dtype`; pixels, colours and heads stay as they are."""
+        return Teacher(self.header, self.extractor.on(device, dtype), copy.deepcopy(self.heads))
 
 
 def load_teacher(folder: Path, device: str | torch.device = "cpu") -> Teacher:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from jobs.embed.lanes import AtOnce, Lane
 from jobs.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
+    from jobs.embed.precision import Precision
     from medal_model.teacher import Teacher
 
 
@@ -39,22 +42,47 @@ class TeacherNetwork:
     """A teacher, loaded before the first image that needs it.
 
     On a CPU each of `workers` threads runs batches of its own on one core: two batches side by side waste nothing at
-    barriers, and the bits of a vector do not depend on how many cores there are.
+    barriers, and the bits of a vector do not depend on how many cores there are. A GPU has one thread, that keeps its
+    queues filled and takes vectors back in blocks.
     """
 
-    def __init__(self, teacher_dir: Path, device: str, workers: int | None = None) -> None:
-        """`workers` of a CPU: none means one a core that this process may use."""
+    def __init__(
+        self,
+        teacher_dir: Path,
+        device: str,
+        workers: int | None = None,
+        *,
+        batch: int = 32,
+        precision: Precision = "auto",
+        compiled: bool = True,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """`workers` of a CPU: none means one a core that this process may use. `compiled`: on a GPU."""
         self.device = device
+        self._batch, self._precision, self._compile, self._say = batch, precision, compiled, say
         self.workers = (workers or len(os.sched_getaffinity(0))) if device == "cpu" else 1
         self._dir, self._loading = teacher_dir, threading.Lock()
         self._loaded: Teacher | None = None
         self._own = threading.local()
 
     def preprocess(self, data: bytes) -> npt.NDArray[np.uint8]:
-        """Raises ImageError, DataError where the teacher cannot be loaded."""
+        """Raises ImageError, DataError where the teacher cannot be loaded, SettingsError where it fails its check."""
         return np.asarray(self._teacher().preprocess(data), dtype=np.uint8)
 
+    def lane(self) -> Lane:
+        """For a thread that runs batches."""
+        if self.device == "cpu":
+            return AtOnce(self.embed, self._batch)
+        import torch
+
+        from jobs.embed.blocks import Blocks, CudaStreams
+
+        teacher, device = self._teacher(), torch.device(self.device)
+        streams = CudaStreams(device)
+        return Blocks(teacher.latents, teacher.check, streams, device, self._batch, teacher.heads.shape.dim)
+
     def embed(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Unit vectors [B, 128] of uint8 [B, 3, S, S], at once. Raises as `preprocess`."""
         import torch
 
         return self._teacher().embed(torch.from_numpy(batch)).cpu().numpy().astype(np.float32, copy=False)
@@ -62,6 +90,7 @@ class TeacherNetwork:
     def _teacher(self) -> Teacher:
         import torch
 
+        from jobs.embed.precision import prepared
         from medal_model.export import TeacherError
         from medal_model.teacher import load_teacher
 
@@ -71,7 +100,8 @@ class TeacherNetwork:
         with self._loading:
             if self._loaded is None:
                 try:
-                    self._loaded = load_teacher(self._dir, device=self.device)
+                    teacher = load_teacher(self._dir)
                 except TeacherError as e:
                     raise DataError(str(e)) from e
+                self._loaded = prepared(teacher, self.device, self._precision, self._batch, self._compile, self._say)
             return self._loaded

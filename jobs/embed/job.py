@@ -156,7 +156,10 @@ class Embed:
         """The pipeline's figures, and the error that ends the run where its budget is overdrawn."""
         s = self.settings
         images = open_images(self.ctx.settings, Path(self.plan.image_root), self.plan.run_date)
-        network = TeacherNetwork(Path(self.plan.teacher_dir), device, s.network_threads)
+        network = TeacherNetwork(
+            Path(self.plan.teacher_dir), device, s.network_threads,
+            batch=s.batch_size, precision=s.precision, compiled=s.compile, say=self.ctx.log,
+        )  # fmt: skip
         shape = Shape(s.batch_size, s.fetch_threads, s.decode_threads, s.ahead_mib << 20, s.stall_s)
         until = None if s.time_box_s is None else time.monotonic() + s.time_box_s
         more = (lambda: True) if until is None else (lambda: time.monotonic() < until)

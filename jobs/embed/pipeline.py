@@ -10,21 +10,18 @@ import hashlib
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from jobs.embed.bounded import Bounded, Closed
 from jobs.embed.draw import Draw, Todo
+from jobs.embed.lanes import Float32, Lane, UInt8
 from jobs.errors import TransientError
 from jobs.images.source import FetchError
 from medal_model.image_errors import ImageError
 
-Float32 = npt.NDArray[np.float32]
-UInt8 = npt.NDArray[np.uint8]
 STAGES = ("fetch", "decode", "network")
 _POLL_S = 0.5
 _JOIN_S = 20.0
@@ -43,7 +40,7 @@ class Outcome:
 
 
 class Network(Protocol):
-    """A teacher on its device. `preprocess` is called from all decode threads, `embed` from `workers` threads."""
+    """A teacher on its device. `preprocess` is called from all decode threads, `lane` once from each of `workers`."""
 
     workers: int
 
@@ -51,8 +48,8 @@ class Network(Protocol):
         """Uint8 [3, S, S]. Raises ImageError."""
         ...
 
-    def embed(self, batch: UInt8) -> Float32:
-        """Unit vectors [B, 128] of uint8 [B, 3, S, S], always of one B."""
+    def lane(self) -> Lane:
+        """Unit vectors [B, 128] of uint8 [B, 3, S, S], B as the pipeline's shape says."""
         ...
 
 
@@ -255,26 +252,46 @@ class Pipeline:
         return False
 
     def _embedding(self) -> None:
-        batch: UInt8 | None = None
-        while some := self._decoded.take(self._shape.batch):
-            if batch is None:
-                batch = np.zeros((self._shape.batch, *some[0][2].shape), np.uint8)
-            for slot, (_, _, pixels) in enumerate(some):
-                batch[slot] = pixels
-            batch[len(some) :] = 0  # padded to the one shape
-            with _Timed(self, "network", f"a batch of {len(some)}"):
-                vectors = self._network.embed(batch)
-            for slot, (todo, image, _) in enumerate(some):
-                self._out.put(Outcome(todo, image, vectors[slot].copy()))
+        lane: Lane | None = None
+        under_way: deque[list[tuple[Todo, str]]] = deque()
+        while True:
+            # What a device holds back would wait for a batch that may be long in coming.
+            if lane and under_way and not self._decoded.ready(self._shape.batch):
+                self._await(lane, under_way)
+            if not (some := self._decoded.take(self._shape.batch)):
+                break
+            lane = lane or self._network.lane()
+            under_way.append([(todo, image) for todo, image, _ in some])
+            with _Timed(self, "network", f"a batch of {len(some)}", counted=False):
+                batch = lane.buffer(some[0][2].shape)
+                for slot, (_, _, pixels) in enumerate(some):
+                    batch[slot] = pixels
+                batch[len(some) :] = 0  # padded to the one shape
+                done = lane.submit()
+            self._give(done, under_way)
+        if lane and under_way:
+            self._await(lane, under_way)
+
+    def _await(self, lane: Lane, under_way: deque[list[tuple[Todo, str]]]) -> None:
+        with _Timed(self, "network", f"{len(under_way)} batches on the device", counted=False):
+            done = lane.flush()
+        self._give(done, under_way)
+
+    def _give(self, done: list[Float32], under_way: deque[list[tuple[Todo, str]]]) -> None:
+        """Outcomes of the batches that are under way longest."""
+        for vectors in done:
+            batch = under_way.popleft()
+            for (todo, image), vector in zip(batch, vectors, strict=False):  # the rest is padding
+                self._out.put(Outcome(todo, image, vector.copy()))
             with self._lock:
-                self.figures.done["network"] += len(some) - 1
+                self.figures.done["network"] += len(batch)
 
 
 class _Timed:
     """Work under way: who is at what since when, and its seconds once it ends."""
 
-    def __init__(self, pipeline: Pipeline, stage: str, what: str) -> None:
-        self._p, self._stage, self._what = pipeline, stage, what
+    def __init__(self, pipeline: Pipeline, stage: str, what: str, *, counted: bool = True) -> None:
+        self._p, self._stage, self._what, self._one = pipeline, stage, what, int(counted)
 
     def __enter__(self) -> None:
         self._begun = time.monotonic()
@@ -285,7 +302,7 @@ class _Timed:
         with self._p._lock:
             self._p._now.pop(threading.current_thread().name, None)
             self._p.figures.busy_s[self._stage] += time.monotonic() - self._begun
-            self._p.figures.done[self._stage] += 1
+            self._p.figures.done[self._stage] += self._one
 
 
 def fingerprint(data: bytes) -> str:

@@ -13,7 +13,8 @@ import pytest
 
 from jobs.embed.bounded import Bounded, Closed
 from jobs.embed.draw import Draw, Todo
-from jobs.embed.pipeline import Float32, Outcome, Pipeline, Shape, UInt8, fingerprint
+from jobs.embed.lanes import AtOnce, Float32, Lane, UInt8
+from jobs.embed.pipeline import Outcome, Pipeline, Shape, fingerprint
 from jobs.errors import TransientError
 from jobs.images.source import FetchError
 from medal_model.image_errors import ImageError
@@ -36,6 +37,9 @@ class Sums:
         if data.startswith(b"bad"):
             raise ImageError("unreadable", "bad bytes")
         return np.full((3, 2, 2), sum(data) % 251, np.uint8)
+
+    def lane(self) -> Lane:
+        return AtOnce(self.embed, 4)
 
     def embed(self, batch: UInt8) -> Float32:
         self.on_embed()

@@ -32,7 +32,8 @@ def _pictures(size: int) -> torch.Tensor:
 def test_foreground_and_histogram_are_those_of_torch_bit_for_bit(size: int) -> None:
     for pictures in (_pictures(size), _pictures(size).contiguous()):
         assert torch.equal(foreground(pictures), colour._foreground_torch(pictures, DEFAULT_RULE))
-        assert torch.equal(luv_histogram(pictures), colour._histogram_torch(pictures, DEFAULT_RULE))
+        for every in (False, True):
+            assert torch.equal(luv_histogram(pictures), colour._histogram_torch(pictures, DEFAULT_RULE, every))
 
 
 def test_the_loops_know_the_levels_of_the_table() -> None:
