@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import clean_night as f
+import numpy as np
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from jobs.embed.pipeline import Figures
+from jobs.embed.draw import Todo
+from jobs.embed.lanes import AtOnce, Float32, Lane, UInt8
+from jobs.embed.pipeline import Figures, Pipeline, Shape
 from jobs.embed.states import STATES, load_states
 from jobs.lake import Lake
+from jobs.report import load as loads
 from jobs.report.embedding import Embedding, embedding
 from jobs.report.figures import duration, of_stage, rate, size, whole_percent
 from jobs.report.job import render
@@ -121,6 +126,45 @@ def test_what_bounds_a_night(case: Bound, night: Night) -> None:
     assert text.count('class="bound"') == text.count(">bounds it<") == len(case.by)
     assert ("What helps" in text) == bool(case.by)
     assert ("take cores from each other" in text) == (case.by == ("decode", "network"))
+
+
+class Slow:
+    """A network whose steps take a set time."""
+
+    workers = 2
+
+    def __init__(self, decode_s: float, network_s: float) -> None:
+        self.decode_s, self.network_s = decode_s, network_s
+
+    def preprocess(self, data: bytes) -> UInt8:
+        time.sleep(self.decode_s)
+        return np.zeros((3, 2, 2), np.uint8)
+
+    def lane(self) -> Lane:
+        return AtOnce(self._embed, 8)
+
+    def _embed(self, batch: UInt8) -> Float32:
+        time.sleep(self.network_s)
+        return np.zeros((len(batch), 128), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("by", "fetch_s", "decode_s", "network_s"),
+    [("fetch", 0.1, 0.001, 0.005), ("decode", 0.001, 0.012, 0.005), ("network", 0.001, 0.001, 0.1)],
+)
+def test_a_pipeline_with_a_slow_step_is_told_by_its_figures(
+    by: str, fetch_s: float, decode_s: float, network_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loads, "SHORT_S", 0.0)
+
+    def fetch(uri: str, source: str) -> bytes:
+        time.sleep(fetch_s)
+        return uri.encode()
+
+    pipeline = Pipeline(fetch, Slow(decode_s, network_s), lambda _: False, Shape(8, 16, 2))
+    assert len(list(pipeline.run([Todo(f"i{n}", f"u{n}", "s") for n in range(400)]))) == 400
+    had = pipeline.figures.counts(2) | {"images_read": 400.0, "pipeline_s": pipeline.figures.wall_s}
+    assert bounds(Load.of(had | {"decode_threads": 2.0})) == (by,)
 
 
 def test_the_steps_are_told_in_words_beside_their_bars(night: Night) -> None:
