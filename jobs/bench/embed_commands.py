@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,6 +58,7 @@ def add(bench: typer.Typer) -> None:
                 result |= measure_stage(JobOrder(teacher, files, items, 1, sizes, peer_python=python), log)
             if rows:
                 result |= measure_rows(RowsOrder(rows, load_settings().embed.slice_size, seed), log)
+            result |= _gpu(log)
         except ValueError as e:
             raise SettingsError(str(e)) from e
         line = json.dumps(result)
@@ -64,3 +66,14 @@ def add(bench: typer.Typer) -> None:
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(line + "\n", encoding="utf-8")
         typer.echo(line)
+
+
+def _gpu(log: Callable[[str], None]) -> dict[str, Any]:
+    """Nothing where there is no GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    from jobs.bench.embed_gpu import GpuOrder, measure
+
+    return {"gpu": measure(GpuOrder(), torch.device("cuda"), log)}
