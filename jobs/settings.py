@@ -124,8 +124,8 @@ class EmbedSettings(_Section):
     """Of the backbone. auto: bfloat16 on a GPU where the check passes, else float32."""
     compile: bool = True
     """On a GPU: the network is compiled, once a start."""
-    batch_size: int = Field(32, ge=1)
-    """Fixed shape of every batch; the last one is padded."""
+    batch_size: int | None = Field(None, ge=1)
+    """Fixed shape of every batch; the last one is padded. None: 8 on a CPU, 256 on a GPU."""
     slice_size: int = Field(1024, ge=1)
     """Vectors a commit; a killed run loses at most this many."""
     fetch_threads: int = Field(16, ge=1)

@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from medal_model import jpeg
+from medal_model import jpeg, kernels
 from medal_model.backbones import BackboneSpec, folded, load_backbone
 from medal_model.colour import foreground, luv_histogram
 from medal_model.image_errors import ImageError
@@ -99,6 +99,8 @@ class Extractor:
         self._backbone = folded(load_backbone(spec, self.device, state))
         self._mean = torch.tensor(spec.mean, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(spec.std, device=self.device).view(1, 3, 1, 1)
+        levels = torch.arange(256, dtype=torch.uint8, device=self.device).view(1, 1, 1, 256).expand(1, 3, 1, 256)
+        self._table = self._normalised(levels)[0, :, 0].cpu().contiguous().numpy()
         self.dtype = torch.float32
         self.compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
 
@@ -134,10 +136,28 @@ class Extractor:
         if images.dtype != torch.uint8 or images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size):
             raise ValueError(f"needs uint8 [B, 3, {size}, {size}], got {images.dtype} {tuple(images.shape)}")
         pixels = images.to(self.device, non_blocking=True)
-        return (self.compiled or self._features)(pixels), luv_histogram(pixels)
+        if self.compiled is not None:
+            features = self.compiled(pixels)
+        elif self.device.type == "cpu":
+            features = self._run(self._looked_up(pixels))
+        else:
+            features = self._features(pixels)
+        return features, luv_histogram(pixels)
 
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
-        x = ((pixels.to(torch.float32) / 255.0 - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+        return self._run(self._normalised(pixels).contiguous(memory_format=torch.channels_last))
+
+    def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        return (pixels.to(torch.float32) / 255.0 - self._mean) / self._std
+
+    def _looked_up(self, pixels: torch.Tensor) -> torch.Tensor:
+        """`_normalised` in one pass instead of four, bit for bit: of each channel's 256 values it is known."""
+        last = pixels.permute(0, 2, 3, 1).contiguous().numpy()
+        out = np.empty(last.shape, np.float32)
+        kernels.look_up(last, self._table, out)
+        return torch.from_numpy(out).permute(0, 3, 1, 2)
+
+    def _run(self, x: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self._backbone(x.to(self.dtype)).to(torch.float32)
         return features
 

@@ -278,3 +278,12 @@ def colour_counts(image: UInt8, front: UInt8, bins: Any, weights: Any, total: In
         if counts[code]:
             for corner in range(8):
                 total[bins[code, corner]] += counts[code] * weights[code, corner]
+
+
+@compiled()
+def look_up(images: UInt8, table: Float32, out: Float32) -> None:
+    """Into `out` [B, H, W, 3] the `table` [3, 256] of each channel's values, of `images` [B, H, W, 3]."""
+    pixels, values = images.reshape(-1, 3), out.reshape(-1, 3)
+    for i in range(len(pixels)):
+        for c in range(3):
+            values[i, c] = table[c, pixels[i, c]]

