@@ -1,8 +1,8 @@
 """glibc's malloc, told to keep the memory that a network gives back.
 
-The maps of a batch are tens of megabytes each. By default glibc asks the kernel for each anew and gives it back after the
-layer, so every page is faulted in and zeroed at every layer: two fifths of Lite0's time on a CPU. PyTorch's guide to
-performance on CPUs names other allocators for the same reason; they would have to be loaded before the interpreter.
+The maps of a batch are megabytes each. By default glibc asks the kernel for each anew and gives it back after the layer,
+so every page is faulted in and zeroed at every layer: two fifths of Lite0's time on a CPU. PyTorch's guide to performance
+on CPUs names other allocators for the same reason; they would have to be loaded before the interpreter.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 def keep_memory() -> bool:
     """For the whole process, from now on; False where the C library is another, and nothing is changed.
 
-    Large blocks come from one heap that keeps a GiB of free end: not from maps of their own, nor from arenas of threads,
+    Large blocks come from one heap that keeps a GiB of free end: not from maps of their own, nor from threads' arenas,
     whose heaps are too small for them. A few batches pass until the heap is as large as it needs to be.
     """
     if sys.platform != "linux":
