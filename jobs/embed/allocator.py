@@ -1,8 +1,8 @@
 """glibc's malloc, told to keep the memory that a network gives back.
 
-The maps of a batch are megabytes each. By default glibc asks the kernel for each anew and gives it back after the layer,
-so every page is faulted in and zeroed at every layer: two fifths of Lite0's time on a CPU. PyTorch's guide to performance
-on CPUs names other allocators for the same reason; they would have to be loaded before the interpreter.
+The maps of a batch are megabytes each. By default glibc asks the kernel for each anew and gives it back after the
+layer, so every page is faulted in and zeroed at every layer: two fifths of Lite0's time on a CPU. PyTorch's guide to
+performance on CPUs names other allocators for the same reason; they would have to be loaded before the interpreter.
 """
 
 from __future__ import annotations
