@@ -20,10 +20,18 @@ def keep_memory() -> bool:
     Large blocks come from one heap that keeps a GiB of free end: not from maps of their own, nor from threads' arenas,
     whose heaps are too small for them. A few batches pass until the heap is as large as it needs to be.
     """
-    if sys.platform != "linux":
-        return False
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "gnu_get_libc_version"):
+    if (libc := _glibc()) is None:
         return False
     done = [libc.mallopt(*option) for option in ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, 1 << 30))]
     return done == [1, 1, 1]
+
+
+def give_back() -> None:
+    """What is free by now goes back to the kernel: the stages after this one need it."""
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc if hasattr(libc, "gnu_get_libc_version") else None

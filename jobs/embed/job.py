@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from jobs.embed.allocator import give_back
 from jobs.embed.budget import overdrawn
 from jobs.embed.device import BATCH, TeacherNetwork, pick_device
 from jobs.embed.draw import Todo
@@ -184,6 +185,7 @@ class Embed:
                 if failed and (stopped := self._overdrawn()) is not None:
                     break
         images.close()
+        give_back()
         if self.rows or self.copies:
             self._commit(last=True)
         figures = {"images_read": float(pipeline.drawn), "bytes_read": float(pipeline.figures.bytes_read)}

@@ -424,3 +424,20 @@ def test_large_blocks_are_not_faulted_in_again() -> None:
 
     plain, kept = faults("plain"), faults("kept")
     assert kept < 1_000 and (plain > 20 * kept or plain < 1_000), (plain, kept)  # huge pages leave few to either
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone is told")
+def test_kept_memory_is_given_back_at_the_end() -> None:
+    code = (
+        "from jobs.embed.allocator import give_back, keep_memory\n"
+        "assert keep_memory()\n"
+        "import torch\n"
+        "def held():\n"
+        "    return int(open('/proc/self/statm').read().split()[1]) * 4096 >> 20\n"
+        "[torch.ones(4 << 18) for _ in range(100)]\n"  # 400 MiB, freed
+        "before = held()\n"
+        "give_back()\n"
+        "print(before - held())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 300
