@@ -24,7 +24,7 @@ AIRFLOW_ENV := AIRFLOW_HOME=$(CURDIR)/var/airflow \
 	AIRFLOW__LOGGING__LOGGING_LEVEL=WARNING \
 	AIRFLOW__LOGGING__NAMESPACE_LEVELS="airflow.task.operators=INFO airflow.sdk.definitions.dag=ERROR py.warnings=ERROR"
 
-.PHONY: help install sample run serve test lint format soak lock peers doctor clean
+.PHONY: help install sample run serve test lint format soak lock peers peers-embed doctor clean
 
 help:
 	@echo "make run      install, draw the sample, run a night through Airflow, print where report and page are"
@@ -129,12 +129,14 @@ lock: $(VENV)/.uv
 
 # What `medal bench lists` and `medal bench embed` compare with, in environments of their own (requirements/peers*.in).
 # The second sees the packages of $(VENV) behind its own, so that both sides run the same torch.
-peers: $(VENV)/.ready
+peers: peers-embed
+	@test -x var/peers/bin/python || $(PYTHON) -m venv var/peers
+	@$(UV) pip sync --quiet --python var/peers/bin/python --require-hashes requirements/peers.txt
+
+peers-embed: $(VENV)/.ready
 	@test -x var/peers-embed/bin/python || $(BIN)/python -m venv --without-pip var/peers-embed
 	@echo 'import site; site.addsitedir("$(abspath $(VENV))/lib/python3.11/site-packages")' >var/peers-embed/lib/python3.11/site-packages/project.pth
 	@$(UV) pip sync --quiet --python var/peers-embed/bin/python --require-hashes requirements/peers-embed.txt
-	@test -x var/peers/bin/python || $(PYTHON) -m venv var/peers
-	@$(UV) pip sync --quiet --python var/peers/bin/python --require-hashes requirements/peers.txt
 
 clean:
 	@rm -rf var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -26,7 +26,6 @@ NO_TABLE = -1
 PARTS = 1_000_000  # a transaction version is generation * PARTS + part, so that slices need no id of their own
 _DEFAULTS = {"written": 0, "removed": False}  # of columns that tables did not always have; others are null
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")  # delta-rs tells its errors to a terminal, on many lines
-_NEWEST = 8  # commits that are looked through first for the one just made
 _RETENTION = {"delta.enableDeletionVectors": "false", "delta.columnMapping.mode": "none"}
 
 
@@ -126,12 +125,23 @@ class Lake:
 
     def commits(self, table: str, *, run_id: str | None = None, limit: int | None = None) -> Iterator[Commit]:
         """Commits of runs in a table's history, newest first."""
-        with suppress(TableNotFoundError):
-            yield from _commits(DeltaTable(self.uri(table), storage_options=self.storage_options), run_id, limit)
+        if self.version(table) == NO_TABLE:
+            return
+        history = DeltaTable(self.uri(table), storage_options=self.storage_options).history(limit)
+        for entry in history:
+            meta: Mapping[str, Any] = entry
+            if entry.get("userMetadata"):  # Spark, which wrote the lists once, keeps ours here
+                try:
+                    meta = json.loads(entry["userMetadata"])
+                except ValueError:
+                    continue
+            found = meta.get("medal_run_id")
+            if found and (run_id is None or found == run_id):
+                yield Commit(int(entry["version"]), str(found), int(meta.get("medal_part", 0)), meta)
 
     def committed(self, table: str, run_id: str, part: int = 0) -> int | None:
         """Version in which a run wrote a part, or None: how a run killed before its manifest finds its work."""
-        return _version(self.commits(table, run_id=run_id), part)
+        return next((c.version for c in self.commits(table, run_id=run_id) if c.part == part), None)
 
     def append(self, table: str, rows: pa.Table, run: RunId, *, part: int = 0, model_version: str = "") -> int:
         """Append rows exactly once for (run, part). Returns the version that holds them.
@@ -193,7 +203,7 @@ class Lake:
 
         def write(opened: DeltaTable | None, properties: CommitProperties) -> None:
             write_deltalake(
-                opened or self.uri(table),  # its log is not read again
+                self.uri(table),
                 rows.select(spec.schema.names).cast(spec.schema),
                 mode=mode,
                 predicate=predicate if opened else None,
@@ -236,10 +246,7 @@ class Lake:
             raise TransientError(
                 f"table {table}: write to {self.uri(table)} failed: {told}; run the stage again"
             ) from e
-        # The table as it is after the write has it among its newest; the whole history takes longer with every commit.
-        found = None if opened is None else _version(_commits(opened, str(run), _NEWEST), part)
-        if found is None:
-            found = self.committed(table, str(run), part)
+        found = self.committed(table, str(run), part)
         if found is None:
             raise TransientError(f"table {table}: the commit of {run} is not in the history; run the stage again")
         return found
@@ -280,24 +287,6 @@ class Lake:
             if len(parts) == 3 and parts[2] == "manifest.json":
                 found.append(RunId.parse(parts[1]))
         return sorted(found)
-
-
-def _commits(opened: DeltaTable, run_id: str | None, limit: int | None) -> Iterator[Commit]:
-    """Commits of runs, newest first, as far as the table is loaded."""
-    for entry in opened.history(limit):
-        meta: Mapping[str, Any] = entry
-        if entry.get("userMetadata"):  # Spark, which wrote the lists once, keeps ours here
-            try:
-                meta = json.loads(entry["userMetadata"])
-            except ValueError:
-                continue
-        found = meta.get("medal_run_id")
-        if found and (run_id is None or found == run_id):
-            yield Commit(int(entry["version"]), str(found), int(meta.get("medal_part", 0)), meta)
-
-
-def _version(commits: Iterator[Commit], part: int) -> int | None:
-    return next((c.version for c in commits if c.part == part), None)
 
 
 def _add_missing_columns(opened: DeltaTable, spec: Table) -> None:

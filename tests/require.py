@@ -28,6 +28,9 @@ def missing(component: str) -> str | None:
         return None if versitygw() else "versitygw is not on the PATH; DEVELOPERS.md says how to install it"
     if component == "java":
         return None if shutil.which("java") else "Java 17 is not on the PATH; `apt-get install openjdk-17-jre-headless`"
+    if component == "clip-retrieval":
+        there = any((ROOT / "var" / "peers-embed").glob("lib/python3*/site-packages/clip_retrieval"))
+        return None if there else "clip-retrieval is not installed; `make peers-embed`"
     raise ValueError(f"unknown component {component}")
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from require import require
 
 from jobs.bench.embed_decode import Order, drawn, peer_transform
-from jobs.bench.embed_peer import absent, against, loop, settings
+from jobs.bench.embed_peer import against, loop, settings
 from jobs.errors import DataError
 from medal_model.teacher import load_teacher
 
@@ -34,10 +35,10 @@ def photos(tmp_path: Path) -> list[Path]:
     return paths
 
 
-@pytest.mark.skipif(absent(PYTHON) is not None, reason="clip-retrieval is not installed; make peers")
 def test_its_loop_embeds_every_photo_by_the_teachers_network(
     tmp_path: Path, teacher_dir: Path, photos: list[Path]
 ) -> None:
+    require("clip-retrieval")
     got = loop(PYTHON, tmp_path / "photos", tmp_path / "out", teacher_dir, 3, 2, 1)
     assert got["rows"] == 8 and (got["workers"], got["threads"]) == (2, 1) and got["version"] == "2.45.0"
     assert 0 < got["s"] < got["process_s"] and got["cpu_s"] > 0
@@ -56,8 +57,8 @@ def test_its_loop_embeds_every_photo_by_the_teachers_network(
     assert float(z @ torch.from_numpy(vectors[3])) > 0.999
 
 
-@pytest.mark.skipif(absent(PYTHON) is not None, reason="clip-retrieval is not installed; make peers")
 def test_a_loop_that_fails_is_told(tmp_path: Path, photos: list[Path]) -> None:
+    require("clip-retrieval")
     with pytest.raises(DataError, match=r"clip-retrieval ended with 1: .*no such"):
         loop(PYTHON, tmp_path / "photos", tmp_path / "out", tmp_path / "no-teacher", 3, 1, 1)
 
