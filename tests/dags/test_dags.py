@@ -206,7 +206,9 @@ def test_a_sharded_night_embeds_in_parts_and_ends_the_stage_once(played: Played)
     assert played.states("sharded") == dict.fromkeys([*STAGES, *SHARDS], "success")
     assert played.run("sharded")["labels"] == SHARDS
     run = "--run-id=2026-11-25-all-g1"
-    assert played.calls("sharded") == [
+    calls = played.calls("sharded")
+    calls[1:4] = sorted(calls[1:4])  # shards come in any order
+    assert calls == [
         "plan --catalog=c.csv --teacher=t --run-date=2026-11-10 --accept=prices",
         *(f"embed {run} --shard={n}/3" for n in (1, 2, 3)),
         *(f"{stage} {run}" for stage in STAGES[1:]),

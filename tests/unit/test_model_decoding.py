@@ -334,7 +334,7 @@ preprocess(open({str(path)!r}, "rb").read(), 32, True)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(out.stdout) < 2_000  # with torch and the compiler
+    assert float(out.stdout) < 2_500  # with torch and the compiler; a whole copy more as RGBA would be 400
 
 
 def test_very_large_images_take_turns() -> None:
