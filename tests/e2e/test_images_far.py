@@ -93,7 +93,7 @@ def test_nights_on_a_hostile_server(tmp_path: Path, teacher_dir: Path) -> None:
     # Only what tells no validator and what may have passed is read again; the rest of the failures wait.
     paths = {i: HOSTILE[i][0] for i in HOSTILE}
     assert paths["plain"] in fetched and paths["broken"] in fetched
-    rest = ("good", "tagged", "dated", "moved", "gone", "secret", "file")  # redirects that are refused may be asked again
+    rest = ("good", "tagged", "dated", "moved", "gone", "secret", "file")  # refused redirects may be asked again
     assert {i for i in rest if paths[i] in fetched} == set()
 
 
