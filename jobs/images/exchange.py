@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from jobs.images.addresses import Network, checked_url
 from jobs.images.hosts import Hosts
 from jobs.images.patience import Asked, Patience
 from jobs.images.source import FetchError, ImageAddressError, fetch_fault
-from jobs.images.wire import MAX_HEADER_BYTES, Clock
+from jobs.images.wire import Clock
 
 _HEADERS = {
     # Formats that every decoder has come first: the same server then gives the same bytes every night.
@@ -86,7 +85,7 @@ class Exchange:
         host = self._hosts.of(url.host or "")
         with host.slot(patience.last()):
             patience.begin()
-            self._clock.until = patience.until
+            self._clock.whole = patience.until
             try:
                 answer = self._exchange(method, url, headers, body)
             except Exception as e:
@@ -101,7 +100,6 @@ class Exchange:
 
     def _exchange(self, method: str, url: Url, headers: Mapping[str, str], body: bool) -> Answer | str:
         response = self._open(method, url, headers)
-        self._clock.header_bytes = math.inf
         whole = False
         try:
             status = response.status
@@ -118,17 +116,21 @@ class Exchange:
                 response.close()
 
     def _open(self, method: str, url: Url, headers: Mapping[str, str]) -> BaseHTTPResponse:
-        """An answer up to its body. A kept connection may be closed or soiled by now: then another is taken."""
-        while True:
-            self._clock.header_bytes, self._clock.fresh = MAX_HEADER_BYTES, False
+        """An answer up to its body. A kept connection may be closed, soiled or silent by now: then one is made."""
+        for renew in (False, True):
+            self._clock.begin(renew=renew)
             try:
-                return self._pools.urlopen(
+                answer = self._pools.urlopen(
                     method, url.url, headers=_HEADERS | dict(headers), redirect=False, preload_content=False,
                     decode_content=False,
                 )  # fmt: skip
-            except (ProtocolError, HTTPException):
-                if self._clock.fresh:
+            except Exception:
+                if renew or self._clock.fresh:
                     raise
+            else:
+                self._clock.answered()
+                return answer
+        raise AssertionError("the second try returns or raises")
 
     def _body(self, response: BaseHTTPResponse) -> bytes:
         promised = response.headers.get("content-length", "")

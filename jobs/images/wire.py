@@ -23,6 +23,7 @@ from jobs.images.addresses import Network, why_forbidden
 from jobs.images.source import fetch_fault
 
 MAX_HEADER_BYTES = 64 * 1024
+KEPT_SHARE = 1 / 3  # of an image's time, for the head of an answer on a kept connection
 Resolve = Callable[[str, int], Sequence[tuple[Any, ...]]]  # as socket.getaddrinfo
 
 
@@ -34,12 +35,26 @@ def resolve(host: str, port: int) -> Sequence[tuple[Any, ...]]:
 class Clock(threading.local):
     """What the request of this thread may still use up."""
 
-    until = math.inf
+    whole = math.inf  # until when the image may take
+    until = math.inf  # ... and what is under way
     header_bytes = math.inf
-    fresh = False  # the request has a connection of its own, and not one that was kept
+    renew = False  # the request must have a connection of its own ...
+    fresh = False  # ... and has one, not one that was kept
 
     def __init__(self, read_s: float) -> None:  # called anew in each thread
         self.read_s = read_s
+
+    def begin(self, *, renew: bool) -> None:
+        """A request starts. A kept connection may be silent for ever, so it gets a part of the time only."""
+        self.header_bytes, self.renew, self.fresh = MAX_HEADER_BYTES, renew, False
+        now = time.monotonic()
+        self.until = now + (self.whole - now) * KEPT_SHARE
+
+    def connects(self) -> None:
+        self.fresh, self.until = True, self.whole
+
+    def answered(self) -> None:
+        self.header_bytes, self.until = math.inf, self.whole
 
     def timeout(self, most: float) -> float:
         """Seconds for the next step. Raises TimeoutError where none is left."""
@@ -89,6 +104,7 @@ def manager(
                 raise fetch_fault(
                     "forbidden", f"{host} leads to {where[0]}, {why}, which is not asked (images.allow_networks)"
                 )
+        clock.connects()
         fault: OSError = OSError(f"{host}: the name has no address")
         for family, kind, protocol, _, where in found:
             sock = TimedSocket(family, kind, protocol)
@@ -100,9 +116,7 @@ def manager(
                 sock.close()
                 fault = e
             else:
-                clock.fresh = True
                 return sock
-        clock.fresh = True
         raise fault
 
     class Plain(HTTPConnection):
@@ -113,10 +127,19 @@ def manager(
         def _new_conn(self) -> socket.socket:
             return connect(self._dns_host, self.port)
 
-    class PlainPool(HTTPConnectionPool):
+    class Renewing:
+        """A kept connection is closed where the request must have one of its own; it then connects anew."""
+
+        def _get_conn(self, timeout: float | None = None) -> Any:
+            conn = super()._get_conn(timeout)  # type: ignore[misc]
+            if clock.renew:
+                conn.close()
+            return conn
+
+    class PlainPool(Renewing, HTTPConnectionPool):
         ConnectionCls = Plain
 
-    class TLSPool(HTTPSConnectionPool):
+    class TLSPool(Renewing, HTTPSConnectionPool):
         ConnectionCls = TLS
 
     context = ssl.create_default_context()

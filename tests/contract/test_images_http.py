@@ -178,7 +178,10 @@ def test_a_name_that_changes_its_mind_is_asked_once_a_connection(server: Hostile
     assert next(answers) == "10.0.0.7"
 
 
-@pytest.mark.parametrize("soiled", ["once/close", "once/noise", "short", "reset/early"])
+@pytest.mark.parametrize(
+    "soiled",
+    ["once/close", "once/noise", "short", "reset/early", "declared/5000", "drip/body", "endless/body"],
+)
 def test_a_soiled_connection_harms_no_other_image(server: HostileServer, soiled: str) -> None:
     """A kept connection may be of no use by the time of the next request: that is no fault of the next image."""
     images, at = web(tries=1), f"http://shop.test:{server.port}"
