@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 
 from jobs.errors import DataError
+
+_EVERY_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,26 @@ class Used:
 def run_process(command: list[str], env: dict[str, str], name: str) -> Used:
     """Raises DataError with its last words where it fails; `name` says which it was."""
     with tempfile.TemporaryFile() as said:
-        begun = time.perf_counter()
+        begun, peak = time.perf_counter(), 0.0
         process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=said)
-        _, status, used = os.wait4(process.pid, 0)
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            peak = _peak_mib(process.pid) or peak
+            time.sleep(_EVERY_S)
         took = time.perf_counter() - begun
+        _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             said.seek(0)
             last = said.read().decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
             raise DataError(f"{name} ended with {process.returncode}: {last[0]}")
-    return Used(took, used.ru_utime + used.ru_stime, _mib(used))
+    return Used(took, used.ru_utime + used.ru_stime, peak)
 
 
-def _mib(used: resource.struct_rusage) -> float:
-    return used.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
+def _peak_mib(pid: int) -> float:
+    """What the process held at most so far; 0 where Linux does not tell. Not `ru_maxrss`: a child's begins at its
+    parent's."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            return next((int(line.split()[1]) / 1024 for line in f if line.startswith("VmHWM:")), 0.0)
+    except OSError:
+        return 0.0

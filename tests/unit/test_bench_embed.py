@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from jobs.bench.embed_decode import Order, drawn, measure, read, reference
 from jobs.bench.embed_job import JobOrder
 from jobs.bench.embed_job import measure as measure_stage
+from jobs.bench.embed_process import run_process
 from jobs.cli import build_app
 from jobs.errors import DataError
 
@@ -64,6 +66,11 @@ def test_the_whole_stage_beside_the_bare_network(teacher_dir: Path) -> None:
         assert bare["images_per_s"] == max(bare["one_batch"], bare["batch_a_core"])
         assert got[ratio] == pytest.approx(got["job_s"] * bare["images_per_s"] / 20, rel=0.01)
     assert set(got["peak_rss_mib"]) == {4, 12} and min(got["peak_rss_mib"].values()) > 200
+
+
+def test_a_process_is_not_charged_with_its_parents_memory() -> None:
+    used = run_process([sys.executable, "-c", "import time; b = bytearray(50 << 20); time.sleep(0.5)"], {}, "child")
+    assert 50 < used.peak_rss_mib < 150 and used.s > 0.5, "the parent has torch loaded"
 
 
 def test_a_stage_that_fails_is_told_in_its_own_words(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from child_memory import PEAK_MIB
 from PIL import Image
 
 from medal_model import features
@@ -181,21 +182,24 @@ def test_what_holds_no_photos_is_refused(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """One row group of 200 MB is read through in a process that may grow by a quarter of that."""
-    path = _parquet(
-        tmp_path / "z.parquet", [f"i{n}" for n in range(2000)], lambda i: random.Random(i).randbytes(100_000), 2000
-    )
+    """One row group of 200 MB, and one of 400 MB: the second reading may take a quarter of the 200 MB between more."""
     code = (
-        "import resource, sys; from pathlib import Path; from medal_model.image_source import open_images\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
-        "begin = peak(); source = open_images(Path(sys.argv[1]))\n"
-        "total = sum(len(source.read(i)) for i in source.order(f'i{n}' for n in range(2000)))\n"
-        "print(total, peak() - begin)"
+        f"{PEAK_MIB}\n"
+        "import sys; from pathlib import Path; from medal_model.image_source import open_images\n"
+        "source, n = open_images(Path(sys.argv[1])), int(sys.argv[2])\n"
+        "print(sum(len(source.read(i)) for i in source.order(f'i{k}' for k in range(n))), peak_mib())"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
-    total, grown = map(int, done.stdout.split())
-    assert total == 200_000_000
-    assert grown < 50_000_000
+    peaks = []
+    for n in (2000, 4000):
+        ids = [f"i{k}" for k in range(n)]
+        path = _parquet(tmp_path / f"{n}.parquet", ids, lambda i: random.Random(i).randbytes(100_000), n)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path), str(n)], capture_output=True, text=True, check=True
+        )
+        total, peak = done.stdout.split()
+        assert int(total) == n * 100_000
+        peaks.append(float(peak))
+    assert peaks[1] - peaks[0] < 50
 
 
 def test_a_source_that_is_open_is_not_opened_again(tmp_path: Path) -> None:
