@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -396,48 +394,3 @@ def test_a_real_card_gives_the_vectors_of_the_cpu(cuda: str, teacher_dir: Path, 
 def test_a_real_card_counts_the_same_colours(cuda: str) -> None:
     pixels = torch.from_numpy(drawn(64))
     assert torch.equal(luv_histogram(pixels.to(cuda)).cpu(), luv_histogram(pixels))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone is told")
-def test_large_blocks_are_not_faulted_in_again() -> None:
-    code = (
-        "import resource, sys, threading\n"
-        "from jobs.embed.allocator import keep_memory\n"
-        "assert sys.argv[1] == 'plain' or keep_memory()\n"
-        "import torch\n"
-        "def work(n):\n"
-        "    for _ in range(n):\n"
-        "        torch.ones(24 << 18)\n"  # 24 MiB, of two threads
-        "def both(n):\n"
-        "    threads = [threading.Thread(target=work, args=(n,)) for _ in range(2)]\n"
-        "    [t.start() for t in threads], [t.join() for t in threads]\n"
-        "def faults():\n"
-        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "    both(20)\n"
-        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
-        "print(min([faults() for _ in range(6)]))\n"  # the heap grows in the first rounds
-    )
-
-    def faults(how: str) -> int:
-        done = subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, check=True)
-        return int(done.stdout)
-
-    plain, kept = faults("plain"), faults("kept")
-    assert kept < 1_000 and (plain > 20 * kept or plain < 1_000), (plain, kept)  # huge pages leave few to either
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone is told")
-def test_kept_memory_is_given_back_at_the_end() -> None:
-    code = (
-        "from jobs.embed.allocator import give_back, keep_memory\n"
-        "assert keep_memory()\n"
-        "import torch\n"
-        "def held():\n"
-        "    return int(open('/proc/self/statm').read().split()[1]) * 4096 >> 20\n"
-        "[torch.ones(4 << 18) for _ in range(100)]\n"  # 400 MiB, freed
-        "before = held()\n"
-        "give_back()\n"
-        "print(before - held())\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) > 300
