@@ -188,6 +188,7 @@ def _show(manifest: Manifest, settings: Settings) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from jobs.report.figures import of_stage
     from jobs.runs import STAGES
     from jobs.stage import open_lake
 
@@ -200,14 +201,10 @@ def _show(manifest: Manifest, settings: Settings) -> None:
         if r is None:
             table.add_row(name, "not yet", "", "")
             continue
-        figures = r.note or ", ".join(f"{_number(v)} {k.replace('_', ' ')}" for k, v in r.counts.items() if v)[:160]
+        figures = r.note or ", ".join(f"{figure} {what}".strip() for what, figure in of_stage(name, r.counts))
         table.add_row(name, r.status, f"{r.seconds:.1f}", figures)
     console = Console()
     console.print(table)
     lake = open_lake(settings)
     console.print(f"report  {lake.run_uri(plan.run_id)}/report.html", soft_wrap=True)
     console.print(f"page    {settings.public_url}/  (start it with `make serve` or `medal serve`)", soft_wrap=True)
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.3f}"

@@ -76,6 +76,11 @@ class Bounded(Generic[T]):
             self._measure()
             return self._area / max(1e-9, self._since - self._begun)
 
+    def measure_anew(self) -> None:
+        """`fill` is of the time from now on."""
+        with self._change:
+            self._since, self._area, self._begun = time.monotonic(), 0.0, time.monotonic()
+
     def _fits(self, weight: float) -> bool:
         return len(self._held) < self._most and self._weight + weight <= self._most_weight
 

@@ -72,8 +72,12 @@ class TeacherNetwork:
         self._loaded: Teacher | None = None
         self._own = threading.local()
 
+    def load(self) -> None:
+        """Raises DataError where the teacher cannot be loaded, SettingsError where it fails its check."""
+        self._teacher()
+
     def preprocess(self, data: bytes) -> npt.NDArray[np.uint8]:
-        """Raises ImageError, DataError where the teacher cannot be loaded, SettingsError where it fails its check."""
+        """Raises ImageError, and as `load`."""
         return np.asarray(self._teacher().preprocess(data), dtype=np.uint8)
 
     def lane(self) -> Lane:
@@ -89,7 +93,7 @@ class TeacherNetwork:
         return Blocks(teacher.latents, teacher.check, streams, device, self._batch, teacher.heads.shape.dim)
 
     def embed(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Unit vectors [B, 128] of uint8 [B, 3, S, S], at once. Raises as `preprocess`."""
+        """Unit vectors [B, 128] of uint8 [B, 3, S, S], at once. Raises as `load`."""
         import torch
 
         return self._teacher().embed(torch.from_numpy(batch)).cpu().numpy().astype(np.float32, copy=False)

@@ -44,6 +44,10 @@ class Network(Protocol):
 
     workers: int
 
+    def load(self) -> None:
+        """Returns when the teacher is there. Called from each decode thread before its first image."""
+        ...
+
     def preprocess(self, data: bytes) -> UInt8:
         """Uint8 [3, S, S]. Raises ImageError."""
         ...
@@ -72,6 +76,7 @@ class Figures:
     busy_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     bytes_read: int = 0
     wall_s: float = 0.0
+    load_s: float = 0.0  # of the wall clock, until the teacher was there: queues and `device_use` count from then on
     fill: dict[str, float] = field(default_factory=dict)  # of the queue before a stage
 
     def counts(self, workers: int) -> dict[str, float]:
@@ -79,9 +84,10 @@ class Figures:
         wall = max(self.wall_s, 1e-9)
         out = {f"{s}_s": round(self.busy_s[s], 6) for s in STAGES}
         out |= {f"{s}_per_s": round(self.done[s] / wall, 2) for s in STAGES if self.done[s]}
+        out["load_s"] = round(self.load_s, 3)
         out |= {f"queue_{s}": round(f, 3) for s, f in self.fill.items()}
         if self.done["network"]:
-            out["device_use"] = round(self.busy_s["network"] / workers / wall, 3)
+            out["device_use"] = round(self.busy_s["network"] / workers / max(wall - self.load_s, 1e-9), 3)
         return out
 
 
@@ -112,6 +118,7 @@ class Pipeline:
         self._now: dict[str, tuple[str, str, float]] = {}  # thread → stage, what it is at, since when
         self._living = {"fetch": shape.fetchers, "decode": shape.decoders}
         self.figures = Figures()
+        self._begun = time.monotonic()
         self._draw: Draw = self._order(())
         self._hung = False
 
@@ -122,7 +129,7 @@ class Pipeline:
 
     def run(self, todo: Sequence[Todo]) -> Generator[Outcome, None, None]:
         """An outcome for each image taken up. Raises TransientError naming the stage where nothing moves any more."""
-        begun = time.monotonic()
+        self._begun = time.monotonic()
         self._draw = self._order(todo)
         stages: list[tuple[str, int, Callable[[], None]]] = [
             ("fetch", self._shape.fetchers, self._fetching),
@@ -147,7 +154,7 @@ class Pipeline:
             for t in threads:
                 if not t.name.startswith("fetch"):  # which may wait for a host, and is in Python there
                     t.join(max(0.0, until - time.monotonic()))
-            self.figures.wall_s = time.monotonic() - begun
+            self.figures.wall_s = time.monotonic() - self._begun
             self.figures.fill = {"decode": self._fetched.fill(), "network": self._decoded.fill()}
 
     def _outcomes(self, threads: Sequence[threading.Thread]) -> Generator[Outcome, None, None]:
@@ -225,11 +232,17 @@ class Pipeline:
             self._fetched.put((todo, data), len(data))
 
     def _decoding(self) -> None:
+        loaded = False
         while some := self._fetched.take():
             ((todo, data),) = some
             image = fingerprint(data)
             if not self._first(todo, image):
                 continue
+            if not loaded:
+                with _Timed(self, "decode", "loading the teacher", counted=False, work=False):
+                    self._network.load()
+                self._measure_from_here()
+                loaded = True
             try:
                 with _Timed(self, "decode", f"{todo.item_id} ({todo.uri})"):
                     pixels = self._network.preprocess(data)
@@ -238,6 +251,14 @@ class Pipeline:
                 continue
             del data, some
             self._decoded.put((todo, image, pixels))
+
+    def _measure_from_here(self) -> None:
+        with self._lock:
+            if self.figures.load_s:
+                return
+            self.figures.load_s = time.monotonic() - self._begun
+        self._fetched.measure_anew()
+        self._decoded.measure_anew()
 
     def _first(self, todo: Todo, image: str) -> bool:
         """Is this the first of its bytes? Others wait for its outcome, or need none."""
@@ -290,8 +311,8 @@ class Pipeline:
 class _Timed:
     """Work under way: who is at what since when, and its seconds once it ends."""
 
-    def __init__(self, pipeline: Pipeline, stage: str, what: str, *, counted: bool = True) -> None:
-        self._p, self._stage, self._what, self._one = pipeline, stage, what, int(counted)
+    def __init__(self, pipeline: Pipeline, stage: str, what: str, *, counted: bool = True, work: bool = True) -> None:
+        self._p, self._stage, self._what, self._one, self._work = pipeline, stage, what, int(counted), int(work)
 
     def __enter__(self) -> None:
         self._begun = time.monotonic()
@@ -301,7 +322,7 @@ class _Timed:
     def __exit__(self, *_: object) -> None:
         with self._p._lock:
             self._p._now.pop(threading.current_thread().name, None)
-            self._p.figures.busy_s[self._stage] += time.monotonic() - self._begun
+            self._p.figures.busy_s[self._stage] += self._work * (time.monotonic() - self._begun)
             self._p.figures.done[self._stage] += self._one
 
 

@@ -100,4 +100,4 @@ _TOLD: Mapping[str, Mapping[str, tuple[str, Callable[[float], str]]]] = {
 
 def of_stage(stage: str, counts: Mapping[str, float]) -> tuple[tuple[str, str], ...]:
     """A stage's (name, figure), without those that are zero."""
-    return tuple((name, told(counts[k])) for k, (name, told) in _TOLD[stage].items() if counts.get(k))
+    return tuple((name, told(counts[k])) for k, (name, told) in _TOLD.get(stage, {}).items() if counts.get(k))

@@ -10,7 +10,7 @@ from jobs.report.figures import duration, number, whole_percent
 
 Step = Literal["fetch", "decode", "network"]
 STEPS: tuple[Step, ...] = ("fetch", "decode", "network")
-SHORT_S = 20.0  # loading the teacher takes seconds: of less than this, queues tell little else
+SHORT_S = 20.0  # in less than this, the teacher there, queues tell of their filling and emptying
 FULL, EMPTY, BUSY = 0.5, 0.25, 0.8
 _SUBJECTS: Mapping[Step, str] = {"fetch": "Fetching", "decode": "Decoding", "network": "The network"}
 _BOTH = "Decoding and the network"
@@ -22,6 +22,7 @@ class Load:
 
     images: float  # taken up
     wall_s: float | None
+    load_s: float  # of that, until the teacher was there
     done: Mapping[Step, float]  # images
     busy_s: Mapping[Step, float]  # of a step's threads, added up
     threads: Mapping[Step, float]
@@ -36,18 +37,20 @@ class Load:
         if wall is None and (rate := counts.get("fetch_per_s")):
             wall = images / rate
         wall = wall or None
+        load_s = counts.get("load_s", 0.0)
+        work = wall - load_s if wall and wall > load_s else None
         busy = {s: counts[f"{s}_s"] for s in STEPS if f"{s}_s" in counts}
         threads = {s: counts[f"{s}_threads"] for s in STEPS if counts.get(f"{s}_threads")}
-        use = {s: min(1.0, busy[s] / wall / threads[s]) for s in STEPS if wall and s in busy and s in threads}
+        use = {s: min(1.0, busy[s] / work / threads[s]) for s in STEPS if work and s in busy and s in threads}
         if "device_use" in counts:
             use["network"] = counts["device_use"]
         done = {s: counts[f"{s}_per_s"] * wall for s in STEPS if wall and counts.get(f"{s}_per_s")}
         queue = {s: counts[f"queue_{s}"] for s in STEPS if f"queue_{s}" in counts}
-        return cls(images, wall, done, busy, threads, use, queue)
+        return cls(images, wall, load_s, done, busy, threads, use, queue)
 
     @property
     def short(self) -> bool:
-        return self.wall_s is not None and self.wall_s < SHORT_S
+        return self.wall_s is not None and self.wall_s - self.load_s < SHORT_S
 
 
 def bounds(load: Load) -> tuple[Step, ...]:
@@ -73,7 +76,8 @@ def sentence(load: Load, bound: Sequence[Step]) -> str:
     """What bounds the night, with the measurements that say so."""
     if load.wall_s is not None and load.short:
         what = "1 image" if load.images == 1 else f"{number(load.images)} images"
-        return f"Too short to tell what bounds it: {what} in {duration(load.wall_s)}, loading the teacher included."
+        loading = f", {duration(load.load_s)} of it loading the teacher" if load.load_s else ""
+        return f"Too short to tell what bounds it: {what} in {duration(load.wall_s)}{loading}."
     if not bound:
         return f"No step alone bounds it: {_told(_queues(load) + _uses(load, ('decode', 'network')))}."
     if len(bound) > 1:

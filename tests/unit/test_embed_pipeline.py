@@ -32,6 +32,9 @@ class Sums:
         self.on_decode: Callable[[bytes], None] = lambda data: None
         self.on_embed: Callable[[], None] = lambda: None
 
+    def load(self) -> None:
+        pass
+
     def preprocess(self, data: bytes) -> UInt8:
         self.on_decode(data)
         if data.startswith(b"bad"):
